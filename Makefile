@@ -1,0 +1,36 @@
+# The development habits of this project; `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test lint types bench docs clean
+
+help:       ## what can be made
+	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed    ## list, download and verify checkpoints from the built-in emulator
+	$(BIN)/trio-norman demo
+
+test: $(VENV)/.installed    ## the whole test-suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed    ## ruff and flake8-async
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/flake8 --isolated --select ASYNC --exclude $(VENV) trio_norman tests benchmarks
+
+types: $(VENV)/.installed   ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed   ## measure beside the peers (nginx is needed)
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.installed    ## run every example that README.md and the docstrings show
+	$(BIN)/python -m pytest tests/test_readme.py
+
+clean:                      ## forget the environment and what the tools left
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage demo-downloads

@@ -1,0 +1,181 @@
+"""What the head of a download's response means, before one byte of its body is believed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import attrs
+
+from ..errors import (
+    ChecksumMismatchError,
+    ProtocolError,
+    RangeNotHonouredError,
+    TrioNormanError,
+)
+from .digests import announced_digests, contradiction
+from .ranges import LARGEST_SIZE, ByteRange, ContentRange
+from .times import http_date
+
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+
+
+@attrs.frozen
+class Version:
+    """One version of an object, as far as it is known.
+
+    `validator` may stand in ``If-Range``: a strong ETag, or a date that is old enough to be strong.
+    """
+
+    size: int | None = None
+    validator: str | None = None
+    digests: Mapping[str, str] = attrs.field(factory=dict)
+
+    def differs_from(self, other: Version) -> str:
+        """Return what shows that two answers speak of different versions, empty if nothing does."""
+        if None not in (self.size, other.size) and self.size != other.size:
+            return f"the size was {other.size} and is {self.size}"
+        both_tags = [v.validator for v in (self, other) if v.validator is not None and v.validator.startswith('"')]
+        if len(both_tags) == 2 and both_tags[0] != both_tags[1]:
+            return "the ETag changed"
+        algorithm = contradiction(other.digests, self.digests)
+        return f"the announced {algorithm} changed" if algorithm else ""
+
+    def joined(self, other: Version) -> Version:
+        """Return what two answers about the same version say together; `other` is the newer one."""
+        size = self.size if other.size is None else other.size
+        return Version(size, other.validator or self.validator, {**self.digests, **other.digests})
+
+    @property
+    def may_be_combined(self) -> bool:
+        """Whether spans of two answers can be told to be of one version: by validator, or in the end by digest."""
+        return self.validator is not None or bool(self.digests)
+
+
+@attrs.frozen
+class Body:
+    """The response carries `span` of `version`; without a stop it runs to an end that only the framing shows."""
+
+    start: int
+    stop: int | None
+    version: Version
+
+
+@attrs.frozen
+class WholeInstead:
+    """A range was asked for and the whole object comes: the server ignores ranges, or the object changed."""
+
+    body: Body
+
+
+@attrs.frozen
+class Unsatisfiable:
+    """416: nothing begins at the asked offset; `total` is the object's length if the server told it."""
+
+    total: int | None
+
+
+@attrs.frozen
+class Refused:
+    """This response cannot be used."""
+
+    error: TrioNormanError
+
+
+@attrs.frozen
+class Asked:
+    """What a request asked for: `span` None is the whole object."""
+
+    name: str
+    url: str
+    span: ByteRange | None = None
+    if_range: str | None = None
+
+
+def read_head(
+    asked: Asked, status: int, headers: Sequence[tuple[str, str]]
+) -> Body | WholeInstead | Unsatisfiable | Refused:
+    """Decide what a response with a status below 300, or 416, brings.
+
+    Args:
+        asked: The request.
+        status: HTTP status.
+        headers: Names in lower case with their values.
+
+    Source: RFC 9110, sections 14.4 (Content-Range), 15.3.7 (206) and 15.5.17 (416).
+    """
+    first = dict(reversed(headers))
+    if status == 416 and asked.span is not None:
+        told = ContentRange.parse(first.get("content-range", ""))
+        return Unsatisfiable(told.total if told is not None and told.span is None else None)
+    coding = first.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", ""}:
+        return _refused(asked, "the body is encoded although identity was asked for")
+    if status == 206 and asked.span is not None:
+        return _read_partial(asked, asked.span, first, headers)
+    if status != 200:
+        return _refused(asked, f"status {status} brings no object")
+    length = _length(first)
+    if length is not None and length < 0:
+        return _refused(asked, "the Content-Length makes no sense")
+    body = Body(0, length, _version(length, first, headers, whole_body=True))
+    return body if asked.span is None else WholeInstead(body)
+
+
+def _read_partial(
+    asked: Asked, span: ByteRange, first: Mapping[str, str], headers: Sequence[tuple[str, str]]
+) -> Body | Refused:
+    told = ContentRange.parse(first.get("content-range", ""))
+    if first.get("content-type", "").lower().startswith("multipart/byteranges"):
+        return _wrong_range(asked, "a multipart answer to a single range")
+    if told is None or told.span is None:
+        return _wrong_range(asked, "the answer does not say which bytes it carries")
+    came = told.span
+    if came.start != span.start or came.stop > span.stop:
+        return _wrong_range(asked, f"asked for bytes {span.start}-{span.stop - 1}, got {came.start}-{came.stop - 1}")
+    if _length(first) not in (None, len(came)):
+        return _wrong_range(asked, "Content-Range and Content-Length contradict each other")
+    return Body(came.start, came.stop, _version(told.total, first, headers, whole_body=False))
+
+
+def _version(
+    size: int | None, first: Mapping[str, str], headers: Sequence[tuple[str, str]], *, whole_body: bool
+) -> Version:
+    return Version(size, _validator(first), announced_digests(headers, whole_body=whole_body))
+
+
+def _validator(first: Mapping[str, str]) -> str | None:
+    etag = first.get("etag", "").strip()
+    if etag:
+        return etag if _STRONG_ETAG.fullmatch(etag) else None
+    # A date is a strong validator only if it lies at least a minute before the answer: RFC 9110, section 8.8.2.2.
+    modified, date = first.get("last-modified", ""), http_date(first.get("date", ""))
+    moment = http_date(modified)
+    if moment is None or date is None or date - moment < timedelta(seconds=60):
+        return None
+    return modified.strip()
+
+
+def _length(first: Mapping[str, str]) -> int | None:
+    text = first.get("content-length")
+    if text is None or "transfer-encoding" in first:
+        return None
+    values = {part.strip() for part in text.split(",")}
+    value = values.pop() if len(values) == 1 else ""
+    return int(value) if re.fullmatch(r"\d{1,19}", value, re.ASCII) and int(value) <= LARGEST_SIZE else -1
+
+
+def _refused(asked: Asked, why: str) -> Refused:
+    return Refused(ProtocolError("GET", asked.url, why))
+
+
+def _wrong_range(asked: Asked, why: str) -> Refused:
+    return Refused(RangeNotHonouredError(asked.name, why))
+
+
+def size_contradiction(name: str, announced: int | None, told: int | None) -> ChecksumMismatchError | None:
+    """Return the error if an answer tells another size than was announced for the object."""
+    if announced is None or told is None or announced == told:
+        return None
+    return ChecksumMismatchError(name, "", "size", str(announced), str(told))

@@ -1,0 +1,73 @@
+"""Strict JSON: what two parsers could read differently is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+DEEPEST = 64  # levels of nesting
+LONGEST_NUMBER = 400  # characters
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[{\]}]")
+
+
+def decode_json(body: bytes) -> Any:
+    """Decode one JSON document in UTF-8.
+
+    Raises:
+        ValueError: If it is not JSON, not UTF-8, has duplicate keys, NaN or infinite numbers, numbers of over 400
+            characters, or is nested deeper than 64 levels. The text says which.
+
+    Source: RFC 8259, sections 4, 6 and 8.1; RFC 7493 (I-JSON).
+    """
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    if _depth(text) > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    try:
+        return json.loads(
+            text,
+            object_pairs_hook=_no_duplicates,
+            parse_constant=_no_constant,
+            parse_float=_real,
+            parse_int=_whole,
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at character {error.pos}") from None
+
+
+def _depth(text: str) -> int:
+    deepest = depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return result
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _real(text: str) -> float:
+    number = float(text) if len(text) <= LONGEST_NUMBER else math.inf
+    if math.isinf(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError("a number is out of range")
+    return int(text)

@@ -1,0 +1,95 @@
+"""Going through a list page by page without ever going in circles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import attrs
+
+MOST_PAGES = 10_000
+
+
+@attrs.frozen
+class PageFacts:
+    """What one page says of itself. None: the service does not say it.
+
+    `keys` are the identities of its items; `offset` (or `page`) is the position that the service says it applied.
+    """
+
+    keys: Sequence[str]
+    has_more: bool | None = None
+    total: int | None = None
+    limit: int | None = None
+    position: int | None = None
+
+
+@attrs.define
+class PageWalk:
+    """The way through one list: asks for positions, takes what comes, and notices when the pages contradict.
+
+    Args:
+        limit: Items that each page asks for.
+        position: Where to begin: an offset, or a page number if `numbered`.
+        numbered: Whether positions count pages (from 1) instead of items (from 0).
+        most_pages: A list with more pages than this is taken for endless.
+
+    A page whose items all stood on an earlier page ends the walk with an error, and so does one that announces more
+    and holds nothing, or answers another position than was asked. Only a digest is kept of each page, so memory stays
+    small over a million items. `total` is never trusted: the items decide.
+    """
+
+    limit: int
+    position: int = 0
+    numbered: bool = False
+    most_pages: int = MOST_PAGES
+    pages: int = attrs.field(init=False, default=0)
+    is_over: bool = attrs.field(init=False, default=False)
+    _seen: set[bytes] = attrs.field(init=False, factory=set)
+    _last: frozenset[str] = attrs.field(init=False, default=frozenset())
+
+    def accept(self, page: PageFacts) -> list[int]:
+        """Take a page in and return the indexes of its items that are new.
+
+        Items at the start of a page that also stood on the page before (something was inserted meanwhile) are left out.
+
+        Raises:
+            ValueError: With what contradicts, if the walk cannot go on.
+        """
+        self.pages += 1
+        problem = self._contradiction(page)
+        if problem:
+            raise ValueError(problem)
+        fresh = [index for index, key in enumerate(page.keys) if key not in self._last]
+        if page.keys:
+            self._seen.add(_digest(page.keys))
+            self._last = frozenset(page.keys)
+        self.position += 1 if self.numbered else len(page.keys)
+        self.is_over = self._ends(page)
+        if not self.is_over and self.pages >= self.most_pages:
+            raise ValueError(f"the list goes on after {self.pages} pages, the limit")
+        return fresh
+
+    def _contradiction(self, page: PageFacts) -> str:
+        if page.position is not None and page.position != self.position:
+            return f"asked for position {self.position}, the answer is for {page.position}"
+        if len(set(page.keys)) != len(page.keys):
+            return "one page has the same item twice"
+        if page.keys and (_digest(page.keys) in self._seen or self._last.issuperset(page.keys)):
+            return f"page {self.pages} repeats items that came before"
+        if not page.keys and page.has_more:
+            return f"page {self.pages} is empty and says that more follows"
+        if page.has_more and page.limit is not None and page.limit <= 0:
+            return f"the service applied a limit of {page.limit} and says that more follows"
+        return ""
+
+    def _ends(self, page: PageFacts) -> bool:
+        if page.has_more is not None:
+            return not page.has_more
+        # Without `has_more` only a short page is the end; the service may apply a smaller limit than was asked.
+        applied = self.limit if page.limit is None or page.limit <= 0 else min(self.limit, page.limit)
+        return len(page.keys) < applied
+
+
+def _digest(keys: Sequence[str]) -> bytes:
+    return hashlib.blake2b(ascii(list(keys)).encode(), digest_size=12).digest()

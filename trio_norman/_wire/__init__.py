@@ -1,0 +1,1 @@
+"""The network. This folder, and `testing`, are alone in importing httpx and h11."""

@@ -1,0 +1,183 @@
+"""One request on one connection, up to the end of the head that answers it."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+from collections.abc import AsyncGenerator, Mapping
+
+import attrs
+import h11
+import httpx
+import trio
+
+from . import _heads, _sockets
+from ._heads import HeadLimits
+
+#: Read at once while a head is awaited, in bytes: a small answer comes whole, a large body is not copied twice.
+_HEAD_PIECE_BYTES = 128 * 1024
+#: A body up to this length, in bytes, travels with its head in one packet.
+_JOINED_BODY_BYTES = 64 * 1024
+#: RFC 9110, section 9.2.2. Any other request may take effect twice if it is sent twice.
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+
+def _seconds(given: float | None) -> float:
+    return math.inf if given is None else given
+
+
+@attrs.frozen
+class Silences:
+    """Longest waits for a single step, in seconds, as `httpx.Timeout` means them."""
+
+    connect: float = attrs.field(default=None, converter=_seconds)
+    read: float = attrs.field(default=None, converter=_seconds)
+    write: float = attrs.field(default=None, converter=_seconds)
+    pool: float = attrs.field(default=None, converter=_seconds)
+
+    @classmethod
+    def of(cls, request: httpx.Request) -> Silences:
+        """Read them from the request's extensions; what is missing or None has no limit."""
+        given: Mapping[str, float | None] = request.extensions.get("timeout", {})
+        return cls(given.get("connect"), given.get("read"), given.get("write"), given.get("pool"))
+
+
+@attrs.frozen
+class Answer:
+    """The final head of a response, and where its body is to be taken from.
+
+    Attributes:
+        rest: Bytes that came after the head.
+        parser: Has parsed the head, and is ready to parse a chunked body.
+        is_sent: Whether the peer waited for the whole request.
+    """
+
+    head: h11.Response
+    rest: bytes
+    parser: h11.Connection
+    is_sent: bool
+
+
+class Exchange:
+    """Sends one request over a connection and receives the head of its answer.
+
+    Attributes:
+        is_answered: Whether the peer has sent anything at all.
+    """
+
+    def __init__(self, sock: socket.socket, request: httpx.Request, limits: HeadLimits, silences: Silences) -> None:
+        self._socket = sock
+        self._request = request
+        self._limits = limits
+        self._silences = silences
+        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.bytes)
+        self._received = b""
+        self._is_ended = False
+        self._is_body_begun = False
+        self.is_answered = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the request can be sent again, and does no more harm twice than once."""
+        has_body = isinstance(self._request.stream, httpx.ByteStream) or not self._is_body_begun
+        return has_body and self._request.method in _IDEMPOTENT
+
+    async def run(self) -> Answer:
+        """Send the request, or as much of it as the peer waits for, and receive the final head.
+
+        Raises:
+            httpx.LocalProtocolError: If the request is not valid HTTP.
+            httpx.WriteTimeout, httpx.WriteError: If it cannot be sent and no answer says why.
+            httpx.ReadTimeout: If the whole head did not come in time.
+            httpx.ReadError: If the connection broke.
+            httpx.RemoteProtocolError: If the peer hung up, or if what came is not HTTP as we can trust it.
+
+        Cancellation: the connection is of no further use.
+        """
+        failure: httpx.WriteError | None = None
+        is_sent = False
+        try:
+            is_sent = await self._send()
+        except httpx.WriteError as error:
+            # A peer that refuses a request half-way answers and hangs up, in this order (RFC 9112, section 9.5).
+            failure = error
+        try:
+            head = await self._receive_final_head()
+        except (httpx.ReadError, httpx.RemoteProtocolError):
+            if failure is not None and not self.is_answered:
+                raise failure from failure.__cause__
+            raise
+        return Answer(head, self._received, self._parser, is_sent)
+
+    async def _send(self) -> bool:
+        """Send the request; False if the peer answered before it was all sent."""
+        head = _heads.request_head(self._parser, self._request)
+        stream = self._request.stream
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise TypeError("the body of the request can only be read synchronously")
+        if not isinstance(stream, httpx.ByteStream):
+            return await self._write(head) and await self._send_stream(stream)
+        body = b"".join([self._framed(chunk) async for chunk in stream if chunk]) + self._framed_end()
+        if len(body) <= _JOINED_BODY_BYTES:
+            return await self._write(head + body)
+        return await self._write(head) and await self._write(body)
+
+    async def _send_stream(self, stream: httpx.AsyncByteStream) -> bool:
+        self._is_body_begun = True
+        chunks = aiter(stream)
+        async with contextlib.aclosing(chunks) if isinstance(chunks, AsyncGenerator) else contextlib.nullcontext():
+            async for chunk in chunks:
+                if self._has_answer_come() or not await self._write(self._framed(chunk)):
+                    return False
+        return await self._write(self._framed_end())
+
+    def _framed(self, chunk: bytes) -> bytes:
+        return _heads.request_piece(self._parser, h11.Data(data=chunk))
+
+    def _framed_end(self) -> bytes:
+        return _heads.request_piece(self._parser, h11.EndOfMessage())
+
+    async def _write(self, data: bytes) -> bool:
+        return await _sockets.send_all(
+            self._socket, data, silence=self._silences.write, is_answered=self._has_answer_come
+        )
+
+    def _has_answer_come(self) -> bool:
+        """Look, while we are still sending, whether the peer has answered or hung up."""
+        data = _sockets.receive_nowait(self._socket, _HEAD_PIECE_BYTES)
+        if data is not None:
+            self._take(data)
+        return data is not None
+
+    def _take(self, data: bytes) -> None:
+        self._received += data
+        self._is_ended = not data
+        self.is_answered = self.is_answered or bool(data)
+
+    async def _receive_final_head(self) -> h11.Response:
+        until = trio.current_time() + self._limits.seconds
+        for _ in range(self._limits.interim + 1):
+            head = await self._receive_head(until)
+            event = _heads.response_head(self._parser, head, self._limits)
+            if isinstance(event, h11.Response):
+                return event
+        raise httpx.RemoteProtocolError(f"more than {self._limits.interim} interim responses")
+
+    async def _receive_head(self, until: float) -> bytes:
+        searched = 0
+        while (end := _heads.head_end(self._received, searched, self._limits)) is None:
+            searched = len(self._received)
+            if not self._is_ended:
+                self._take(await self._read(until))
+            if self._is_ended:
+                cut = "inside the response head" if self.is_answered else "without an answer"
+                raise httpx.RemoteProtocolError(f"the peer closed the connection {cut}")
+        head, self._received = self._received[:end], self._received[end:]
+        return head
+
+    async def _read(self, until: float) -> bytes:
+        silence = self._silences.read
+        return await _sockets.receive(
+            self._socket, _HEAD_PIECE_BYTES, awaited="the response head", silence=silence, until=until
+        )

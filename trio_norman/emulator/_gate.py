@@ -1,0 +1,122 @@
+"""What every API request goes through: the log, the key, the rules of misbehaviour, the client's leaving."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import attrs
+import trio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ._clock import WallClock, http_date
+from ._log import LoggedRequest, RequestLog
+from ._misbehaviour import Misbehaviour
+
+_BODY_LIMIT = 64 << 20  # bytes of a request
+
+
+@attrs.define(eq=False)
+class Gate:
+    """An ASGI application around the API."""
+
+    app: ASGIApp
+    clock: WallClock
+    requests: RequestLog
+    api_key: Callable[[], str]
+    rules: list[Misbehaviour]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        record = self._note(scope)
+        record.body = await _whole_body(receive)
+        async with trio.open_nursery() as nursery:
+            # A client that leaves must not keep a long poll or a delay alive.
+            nursery.start_soon(_cancel_when_left, receive, nursery.cancel_scope)
+            await self._serve(scope, record, self._noting(send, record))
+            nursery.cancel_scope.cancel(reason="the request is answered")
+
+    async def _serve(self, scope: Scope, record: LoggedRequest, send: Send) -> None:
+        for rule in self.rules:
+            if rule.strikes(record.method, scope["path"]):
+                await trio.sleep(rule.delay)
+                if rule.status is not None:
+                    await _send_raw(rule, send)
+                    return
+                break
+        if record.headers.get("x-api-key") != self.api_key() and not scope["path"].startswith("/socket.io/"):
+            body = json.dumps({"message": "the API key is missing or wrong"}).encode()
+            await _send_whole(401, [("content-type", "application/json")], body, send)
+            return
+        unread = [{"type": "http.request", "body": record.body, "more_body": False}]
+
+        async def receive_held() -> Message:
+            if unread:
+                return unread.pop()
+            return await trio.sleep_forever()
+
+        await self.app(scope, receive_held, send)
+
+    def _note(self, scope: Scope) -> LoggedRequest:
+        headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
+        path = scope.get("raw_path") or scope["path"].encode()
+        target = (path.decode("latin-1").partition("?")[0], scope["query_string"].decode("latin-1"))
+        return self.requests.note("api", scope["method"], target, headers, self.clock.now())
+
+    def _noting(self, send: Send, record: LoggedRequest) -> Send:
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    (b"date", http_date(self.clock.now()).encode()),
+                    (b"x-request-id", f"api-{record.number}".encode()),
+                ]
+            await send(message)
+            if message["type"] == "http.response.body":
+                record.sent_bytes += len(message.get("body", b""))
+                record.is_finished = not message.get("more_body", False)
+
+        return send_noted
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    body = bytearray()
+    while len(body) < _BODY_LIMIT:
+        message = await receive()
+        body += message.get("body", b"")
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            break
+    return bytes(body)
+
+
+async def _cancel_when_left(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel(reason="the client left")
+
+
+async def _send_raw(rule: Misbehaviour, send: Send) -> None:
+    headers = [("content-type", rule.content_type), *rule.headers]
+    if callable(rule.body):
+        await _start(rule.status or 200, headers, send)
+        for block in rule.body():
+            await send({"type": "http.response.body", "body": block, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    body = rule.body.encode() if isinstance(rule.body, str) else rule.body
+    await _send_whole(rule.status or 200, headers, body, send)
+
+
+async def _send_whole(status: int, headers: list[tuple[str, str]], body: bytes, send: Send) -> None:
+    length = [] if status in (204, 304) else [("content-length", str(len(body)))]
+    await _start(status, [*headers, *length], send)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _start(status: int, headers: list[tuple[str, str]], send: Send) -> None:
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": raw})

@@ -1,0 +1,63 @@
+"""From checkpoints to sources for the transfer engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+
+from .._sansio.expiry import url_lifetime
+from .._wire._client import JsonAnswer
+from ..errors import ConfigurationError
+from ..transfer import Link, Source
+from ._models import ArchiveUrl, Checkpoint, Weight
+
+Downloadable = Checkpoint | Weight
+Items = Iterable[Downloadable] | AsyncIterable[Downloadable]
+
+
+def checkpoint_file_name(item: Downloadable) -> str:
+    """Return the default file name of an archive: the checkpoint's own name, its id, and ``.zip``.
+
+    The id keeps names apart: many runs have a ``step-0100``. A checkpoint without a path is named by its id alone.
+    """
+    identity = item.cuid if isinstance(item, Weight) else item.checkpoint_id
+    name = (item.path or "").rpartition("/")[2].removesuffix(".zip")
+    return f"{name}-{identity}.zip" if name else f"{identity}.zip"
+
+
+def training_run_of(checkpoint: Checkpoint) -> str | None:
+    """Return the run that a checkpoint belongs to, None if nothing tells.
+
+    Source: wire/pytrio, sections 1.4 and 1.6: the run's id is the task id, the second part of the path.
+    """
+    if checkpoint.training_run_id:
+        return checkpoint.training_run_id
+    parts = (checkpoint.path or "").rpartition(":")[2].split("/")
+    return parts[1] if len(parts) == 4 and parts[2] == "weights" and parts[1] else None
+
+
+def link_of(archive: ArchiveUrl, answer: JsonAnswer) -> Link:
+    """Return a signed URL with the seconds for which its signer says it is good, by the signer's own clock."""
+    lifetime = url_lifetime(archive.url.reveal(), expires=archive.expires, now=answer.date)
+    return Link(archive.url, lifetime)
+
+
+def source_of(
+    item: Downloadable, *, service: str, name: str, link: Callable[[Downloadable], Awaitable[Link]]
+) -> Source:
+    """Describe the archive of one checkpoint (or weight) to the engine."""
+    if isinstance(item, Weight):
+        return Source(name, lambda: link(item), f"{service}#weight/{item.cuid}", item=item)
+    if not isinstance(item, Checkpoint):
+        raise ConfigurationError(f"a {type(item).__name__} cannot be downloaded", "pass checkpoints or weights")
+    identity = f"{service}#checkpoint/{item.checkpoint_id}"
+    return Source(name, lambda: link(item), identity, size_bytes=item.size_bytes, item=item)
+
+
+async def each(items: Items) -> AsyncIterator[Downloadable]:
+    """Go through any iterable of items."""
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

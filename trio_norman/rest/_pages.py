@@ -1,0 +1,105 @@
+"""Going through a list: an asynchronous iterator that reads one page ahead and holds nothing when it is dropped."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Self, TypeVar
+
+import attrs
+import trio
+
+from .._sansio.paging import PageFacts, PageWalk
+from ..errors import PagingError
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Page(Generic[T]):
+    """One page: its items, what it says of itself, and where it came from (for errors)."""
+
+    items: Sequence[T]
+    facts: PageFacts
+    url: str
+    request_id: str | None = None
+
+
+FetchPage = Callable[[int], Awaitable[Page[T]]]
+
+
+@attrs.define(eq=False)
+class _Ahead(Generic[T]):
+    """A page on its way. The fetching task knows this alone, never the iterator: that can be dropped at any time."""
+
+    arrived: trio.Event = attrs.field(factory=trio.Event)
+    page: Page[T] | None = None
+    error: Exception | None = None
+
+    async def fetch(self, fetch_page: FetchPage[T], position: int) -> None:
+        try:
+            self.page = await fetch_page(position)
+        except Exception as error:  # noqa: BLE001 (raised where the page is asked for, not in the client's nursery)
+            self.error = error
+        finally:
+            self.arrived.set()
+
+    async def receive(self) -> Page[T]:
+        await self.arrived.wait()
+        if self.error is not None:
+            raise self.error
+        if self.page is None:
+            raise trio.ClosedResourceError("the client was closed while a page was on its way")
+        return self.page
+
+
+@attrs.define(eq=False)
+class PageIterator(Generic[T]):
+    """The items of a list, over all its pages.
+
+    While you work on one page the next one is fetched, in the nursery of the client. Whoever stops iterating needs to
+    do nothing: at most the one request that is under way is finished, and no task waits for you.
+
+    Raises:
+        PagingError: When pages repeat or contradict each other; every item that was yielded before is right.
+        TrioNormanError: Whatever fetching a page raises, at the place in the list where that page would be.
+
+    Cancellation: nothing is lost; iterate on.
+    """
+
+    _fetch_page: FetchPage[T]
+    _walk: PageWalk
+    _nursery: trio.Nursery
+    _items: deque[T] = attrs.field(init=False, factory=deque)
+    _ahead: _Ahead[T] | None = attrs.field(init=False, default=None)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        await trio.lowlevel.checkpoint()
+        while not self._items:
+            if self._walk.is_over:
+                raise StopAsyncIteration
+            await self._turn_page()
+        return self._items.popleft()
+
+    async def _turn_page(self) -> None:
+        ahead = self._ahead or self._read_ahead()
+        page = await ahead.receive()
+        if self._ahead is not ahead:
+            return  # another task took this page meanwhile
+        self._ahead = None
+        try:
+            fresh = self._walk.accept(page.facts)
+        except ValueError as error:
+            self._walk.is_over = True
+            raise PagingError("GET", page.url, (str(error),), page.request_id) from None
+        self._items.extend(page.items[index] for index in fresh)
+        if not self._walk.is_over:
+            self._read_ahead()
+
+    def _read_ahead(self) -> _Ahead[T]:
+        self._ahead = _Ahead()
+        self._nursery.start_soon(self._ahead.fetch, self._fetch_page, self._walk.position)
+        return self._ahead

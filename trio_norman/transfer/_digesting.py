@@ -1,0 +1,137 @@
+"""Digests of files, in worker threads: of a file that is growing, beside its transfer, or of one that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+
+import attrs
+import trio
+
+from .._sansio.digests import LENGTHS, Hasher, new_hasher
+from .._sansio.ranges import Ledger
+from ..errors import ChecksumMismatchError, DestinationExistsError
+from ._folder import Folder, local_errors
+from ._part import Part
+
+_BUFFER = 2**20  # bytes that are read at once
+_STEP = 8 * 2**20  # bytes that one visit to a worker thread hashes: a cancelled task waits for no more
+
+
+@attrs.define(eq=False)
+class Digester:
+    """Follows the growing prefix of a partial file with digests, reading what was written from the page cache."""
+
+    part: Part
+    ledger: Ledger
+    limiter: trio.CapacityLimiter
+    _hashers: dict[str, Hasher] = attrs.field(init=False, factory=dict)
+    _position: int = attrs.field(init=False, default=0)
+    _news: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot)
+
+    def begin(self, ledger: Ledger, algorithms: Iterable[str]) -> None:
+        """Start (again) at the first byte of what `ledger` tells about, with these digests."""
+        self.ledger = ledger
+        self._hashers = {name: new_hasher(name) for name in algorithms}
+        self._position = 0
+        self.wake()
+
+    def wake(self) -> None:
+        """Tell that bytes were written."""
+        self._news.unpark_all()
+
+    async def follow(self) -> None:
+        """Hash until every byte of the object is on disk and in the digests."""
+        while not (self.ledger.is_complete and self._position == self.ledger.size):
+            ready = self.ledger.frontier - self._position
+            if self._hashers and (ready >= _BUFFER or (ready > 0 and self.ledger.is_complete)):
+                await self._step(min(ready, _STEP))
+            elif not self._hashers and self.ledger.is_complete:
+                return
+            else:
+                await self._news.park()
+
+    async def _step(self, count: int) -> None:
+        hashers, start = self._hashers, self._position
+        await trio.to_thread.run_sync(_hash_span, self.part, hashers, start, count, limiter=self.limiter)
+        if hashers is self._hashers:  # else it began again meanwhile
+            self._position = start + count
+
+    async def digests(self, algorithms: Iterable[str]) -> dict[str, str]:
+        """Return the digests of the complete file; those that were not followed are computed now."""
+        missing = {name: new_hasher(name) for name in algorithms if name not in self._hashers}
+        size = self.ledger.size or 0
+        for start in range(0, size if missing else 0, _STEP):
+            count = min(_STEP, size - start)
+            await trio.to_thread.run_sync(_hash_span, self.part, missing, start, count, limiter=self.limiter)
+        return {name: hasher.hexdigest() for name, hasher in (self._hashers | missing).items()}
+
+
+def _hash_span(part: Part, hashers: Mapping[str, Hasher], start: int, count: int) -> None:
+    buffer = memoryview(bytearray(min(count, _BUFFER)))
+    end = start + count
+    while start < end:
+        piece = buffer[: part.read_into(buffer[: end - start], start)]
+        if not piece:
+            raise ChecksumMismatchError(part.name, "somebody changed the partial file", "size", str(end), str(start))
+        for hasher in hashers.values():
+            hasher.update(piece)
+        start += len(piece)
+
+
+async def digest_file(
+    folder: Folder, name: str, algorithms: Iterable[str], limiter: trio.CapacityLimiter
+) -> dict[str, str]:
+    """Return digests of a file under its final name. Cancellation: noticed every 8 MiB."""
+    hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
+
+    def open_it() -> int:
+        with local_errors(name):
+            return folder.open_file(name, os.O_RDONLY)
+
+    fd = await trio.to_thread.run_sync(open_it, limiter=limiter)
+    try:
+        while await trio.to_thread.run_sync(_hash_next, name, fd, hashers, limiter=limiter):
+            pass
+    finally:
+        os.close(fd)
+    return {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()}
+
+
+def _hash_next(name: str, fd: int, hashers: Mapping[str, Hasher]) -> bool:
+    with local_errors(name):
+        for _ in range(_STEP // _BUFFER):
+            piece = os.read(fd, _BUFFER)
+            if not piece:
+                return False
+            for hasher in hashers.values():
+                hasher.update(piece)
+    return True
+
+
+def wanted_algorithms(announced: Mapping[str, str], *, verify: bool) -> list[str]:
+    """Return what is to be computed: all that was announced, and a SHA-256 if files are to be verified."""
+    wanted = set(announced) | ({"sha256"} if verify else set())
+    return [name for name in LENGTHS if name in wanted]
+
+
+def checked(name: str, announced: Mapping[str, str], computed: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the algorithms that prove the file, strongest first.
+
+    Raises:
+        ChecksumMismatchError: If an announced digest differs from the computed one.
+    """
+    for algorithm, digest in announced.items():
+        if computed[algorithm] != digest:
+            raise ChecksumMismatchError(name, "", algorithm, digest, computed[algorithm])
+    return tuple(algorithm for algorithm in LENGTHS if algorithm in announced)
+
+
+def same_or_refused(name: str, twin: Mapping[str, str], computed: Mapping[str, str]) -> None:
+    """Refuse to touch a file with digests `twin` if what came is another one.
+
+    Raises:
+        DestinationExistsError: If it is.
+    """
+    if any(computed[algorithm] != digest for algorithm, digest in twin.items()):
+        raise DestinationExistsError(name, "its content is another one")

@@ -1,0 +1,220 @@
+"""One source of a batch, from its name to its result."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from .._sansio.heads import Version
+from .._sansio.retrying import RetryBudget
+from ..errors import ChecksumMismatchError, DestinationExistsError, TrioNormanError
+from ._digesting import checked, digest_file, same_or_refused, wanted_algorithms
+from ._folder import Sight, local_errors
+from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
+from ._object import ObjectDownload, StartAnewError
+from ._part import Part
+from ._probing import probe
+from ._shop import Shop
+from ._small import SMALL, save_small
+
+_MOST_RESTARTS = 2
+_LETTING_GO = 5.0  # seconds that giving a partial back may take on a slow disk, even when we are being cancelled
+
+
+async def download_item(shop: Shop, source: Source) -> DownloadResult:
+    """Bring one source home and tell what became of it; its errors are in the result, never raised.
+
+    Cancellation: noticed at every wait; what came so far stays as a partial that can be resumed.
+    """
+    item = ItemDownload(shop, source)
+    began = trio.current_time()
+    try:
+        result = await item.run()
+    except TrioNormanError as error:
+        result = item.result(Outcome.FAILED, error=error)
+    result = attrs.evolve(result, seconds=trio.current_time() - began)
+    shop.emit(DownloadFinished(result))
+    return result
+
+
+@attrs.define(eq=False)
+class ItemDownload:
+    """The steps of one source: look, claim, fetch, verify, publish."""
+
+    shop: Shop
+    source: Source
+    _object: ObjectDownload | None = attrs.field(init=False, default=None)
+    _resumed: int = attrs.field(init=False, default=0)
+
+    def result(
+        self,
+        outcome: Outcome,
+        *,
+        size: int | None = None,
+        digests: Mapping[str, str] | None = None,
+        verified_by: tuple[str, ...] = (),
+        error: TrioNormanError | None = None,
+    ) -> DownloadResult:
+        """Return a result with all that was counted."""
+        fetched = self._object
+        return DownloadResult(
+            self.source,
+            self.shop.folder.path / self.source.name,
+            outcome,
+            size_bytes=self.source.size_bytes if size is None else size,
+            received_bytes=0 if fetched is None else fetched.received_bytes,
+            resumed_bytes=self._resumed,
+            attempts=0 if fetched is None else fetched.attempts,
+            digests=digests or {},
+            verified_by=verified_by,
+            error=error,
+        )
+
+    async def run(self) -> DownloadResult:
+        """Take the steps.
+
+        Raises:
+            TrioNormanError: If the file cannot be brought home. The final name is then as it was before.
+        """
+        name, folder = self.source.name, self.shop.folder
+        sight = await trio.to_thread.run_sync(folder.look, name, limiter=self.shop.disk)
+        twin: Mapping[str, str] = {}
+        if sight.kind is not None and self.shop.options.existing != "overwrite":
+            present = await self._compare(sight)
+            if isinstance(present, DownloadResult):
+                await self._clear_away(sight)
+                return present
+            twin = present
+        async with self._partial(sight) as part:
+            fetched = self._object = self._new_object(part)
+            await self._fetch(fetched)
+            return await self._finish(fetched, twin)
+
+    async def _compare(self, sight: Sight) -> DownloadResult | Mapping[str, str]:
+        """Tell what the present file is: a result that ends the matter, or its digests for comparing in the end."""
+        source, options = self.source, self.shop.options
+        if options.existing == "keep":
+            return self.result(Outcome.SKIPPED, size=sight.size)
+        if not sight.is_file:
+            raise DestinationExistsError(source.name, "it is not a regular file")
+        announced = Version(source.size_bytes, None, source.digests)
+        if not announced.digests:
+            announced = announced.joined(await probe(self.shop, source, RetryBudget(options.retry)))
+        if announced.size not in (None, sight.size):
+            raise DestinationExistsError(source.name, f"it has {sight.size} bytes, not {announced.size}")
+        algorithms = wanted_algorithms(announced.digests, verify=bool(options.verify) or not announced.digests)
+        digests = await digest_file(self.shop.folder, source.name, algorithms, self.shop.hashing)
+        if not announced.digests:
+            return digests
+        try:
+            proofs = checked(source.name, announced.digests, digests)
+        except ChecksumMismatchError as error:
+            raise DestinationExistsError(source.name, f"it has another {error.algorithm}") from None
+        return self.result(Outcome.SKIPPED, size=sight.size, digests=digests, verified_by=proofs)
+
+    async def _clear_away(self, sight: Sight) -> None:
+        """Remove what an earlier, killed run left beside a file that proved to be complete."""
+        if sight.has_partial and self.shop.options.existing != "keep":
+            part = await self._claim()
+            await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)
+
+    @asynccontextmanager
+    async def _partial(self, sight: Sight) -> AsyncIterator[Part | None]:
+        """Claim the partial beforehand where there is one or will surely be one; let go of it in the end."""
+        size = self.source.size_bytes
+        part = await self._claim() if sight.has_partial or (size is not None and size > SMALL) else None
+        try:
+            yield part
+        finally:
+            left = part if self._object is None else self._object.part
+            if left is not None and not left.is_closed:
+                with trio.move_on_after(_LETTING_GO, shield=True):
+                    await trio.to_thread.run_sync(left.release, limiter=self.shop.disk)
+
+    async def _claim(self) -> Part:
+        version = Version(self.source.size_bytes, None, self.source.digests)
+        claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, version)
+        return await trio.to_thread.run_sync(claim, limiter=self.shop.disk)
+
+    def _new_object(self, part: Part | None) -> ObjectDownload:
+        self._resumed = 0 if part is None else sum(map(len, part.held))
+        self.shop.emit(DownloadStarted(self.source, self.source.size_bytes, self._resumed))
+        announced = Version(self.source.size_bytes, None, self.source.digests)
+        return ObjectDownload(self.shop, self.source, announced, RetryBudget(self.shop.options.retry), part)
+
+    async def _fetch(self, fetched: ObjectDownload) -> None:
+        restarts = 0
+        while True:
+            try:
+                async with self.shop.connections.slot():
+                    return await fetched.fetch_all()
+            except StartAnewError as anew:
+                restarts += 1
+                if restarts > _MOST_RESTARTS and not fetched.is_advancing:
+                    raise anew.reason from None
+                await fetched.start_anew(single=anew.single)
+
+    async def _finish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
+        """Verify and publish; what does not verify is fetched once more from the first byte."""
+        try:
+            return await self._publish(fetched, twin)
+        except ChecksumMismatchError as error:
+            wait = fetched.budget.after(error, now=trio.current_time(), jitter=self.shop.luck())
+            if wait is None:
+                raise
+        await trio.sleep(wait)
+        await fetched.start_anew(single=False)
+        try:
+            await self._fetch(fetched)
+            return await self._publish(fetched, twin)
+        except ChecksumMismatchError:
+            if fetched.part is not None:
+                with trio.move_on_after(_LETTING_GO, shield=True):
+                    await trio.to_thread.run_sync(fetched.part.discard, limiter=self.shop.disk)
+            raise
+
+    async def _publish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
+        name, options = self.source.name, self.shop.options
+        algorithms, announced = [*fetched.algorithms(), *twin], fetched.known.digests
+        overwrite = options.existing == "overwrite"
+        if fetched.part is None:
+            save = partial(
+                save_small, self.shop.folder, name, fetched.small or b"", algorithms, announced, twin,
+                overwrite=overwrite, durable=options.durable,
+            )  # fmt: skip
+            digests = await trio.to_thread.run_sync(save, limiter=self.shop.disk)
+        else:
+            assert fetched.digester is not None  # noqa: S101 (a part comes with its digester)
+            digests = await fetched.digester.digests(algorithms)
+            checked(name, announced, digests)
+            if twin:
+                same_or_refused(name, twin, digests)
+                await trio.to_thread.run_sync(fetched.part.discard, limiter=self.shop.disk)
+            else:
+                await self._check_archive(fetched.part, announced)
+                publish = partial(fetched.part.publish, size=fetched.size, overwrite=overwrite, durable=options.durable)
+                await trio.to_thread.run_sync(publish, limiter=self.shop.disk)
+        outcome = Outcome.SKIPPED if twin else Outcome.OK
+        proofs = checked(name, announced, digests)
+        return self.result(outcome, size=fetched.size, digests=digests, verified_by=proofs)
+
+    async def _check_archive(self, part: Part, announced: Mapping[str, str]) -> None:
+        """Read a ZIP archive against its own checksums, if asked for and nothing stronger is announced."""
+        if self.shop.options.verify != "archive" or announced:
+            return
+
+        def first_bad() -> str | None:
+            with local_errors(part.name), part.open_reader() as file, zipfile.ZipFile(file) as archive:
+                return archive.testzip()
+
+        try:
+            bad = await trio.to_thread.run_sync(first_bad, limiter=self.shop.hashing)
+        except zipfile.BadZipFile:
+            raise ChecksumMismatchError(part.name, "", "archive", "a ZIP archive", "something else") from None
+        if bad is not None:
+            raise ChecksumMismatchError(part.name, f"entry {bad}", "crc32", "the entry's own", "another")

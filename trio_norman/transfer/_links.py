@@ -1,0 +1,68 @@
+"""The signed URL of one source: made just in time, and renewed once for everybody who waits for it."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+import trio
+
+from .._sansio.expiry import renewal_age
+from ..errors import ServiceError, UrlExpiredError
+from ._model import Link, Source
+
+
+@attrs.define(eq=False)
+class Links:
+    """Gives the present link of `source`; any number of tasks may ask."""
+
+    source: Source
+    _link: Link | None = attrs.field(init=False, default=None)
+    _renew_at: float = attrs.field(init=False, default=-math.inf)
+    _has_worked: bool = attrs.field(init=False, default=False)
+    _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+
+    async def current(self) -> Link:
+        """Return a link that is good now; a new one if the present one is near its end.
+
+        Raises:
+            TrioNormanError: Whatever the source's own `link` raises.
+        """
+        async with self._lock:
+            if self._link is None or (self.source.is_renewable and trio.current_time() >= self._renew_at):
+                await self._make()
+            assert self._link is not None  # noqa: S101 (made just above)
+            return self._link
+
+    def note_success(self, link: Link) -> None:
+        """Remember that a link was accepted: if it is refused later, it has expired."""
+        self._has_worked = self._has_worked or link is self._link
+
+    async def renew(self, refused: Link, error: ServiceError) -> None:
+        """Replace a link that the storage refused, unless somebody has done so already.
+
+        Raises:
+            UrlExpiredError: If the refused link was itself new: then renewing does not help.
+            ServiceError: `error` itself, if the source's URL is a fixed one.
+        """
+        if not self.source.is_renewable:
+            raise error
+        async with self._lock:
+            if refused is not self._link:
+                return
+            if self._renewed_in_vain(error):
+                raise UrlExpiredError(self.source.name, f"status {error.status}")
+            await self._make()
+
+    _was_renewed: bool = attrs.field(init=False, default=False)
+
+    def _renewed_in_vain(self, error: ServiceError) -> bool:
+        in_vain = self._was_renewed and not self._has_worked
+        self._was_renewed, self._has_worked = True, False
+        return in_vain
+
+    async def _make(self) -> None:
+        asked_at = trio.current_time()
+        self._link = await self.source.link()
+        age = renewal_age(self._link.lifetime)
+        self._renew_at = math.inf if age is None else asked_at + max(age, 0.0)

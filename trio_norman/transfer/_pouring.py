@@ -1,0 +1,132 @@
+"""From a response's body into a partial file: reading and writing overlap, and at most two blocks are in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import aclosing
+
+import attrs
+import trio
+
+from .._lifetimes import lone_error_unwrapped
+from .._sansio.heads import Body
+from .._sansio.ranges import Lane, Ledger
+from .._sansio.stalling import StallWatch
+from .._wire._fetching import Answer
+from ..errors import InterruptedTransferError, SlowTransferError, TransportError, TrioNormanError
+from ._part import Part
+from ._shop import Shop
+
+_BLOCK = 2**20  # bytes that are written at once
+_PATIENCE = 0.5  # seconds after which a smaller block is written too, so that a slow body is not lost to a kill
+_SYNC_EVERY = 64 * 2**20  # bytes after which a durable download brings its journal to the disk
+
+_Block = tuple[int, list[bytes]]
+
+
+@attrs.define(eq=False)
+class Pouring:
+    """One body on its way into one partial. `count` is called with the size of every block that was written."""
+
+    shop: Shop
+    part: Part
+    ledger: Ledger
+    count: Callable[[int], None]
+    _unsynced: int = attrs.field(init=False, default=0)
+
+    async def pour(self, answer: Answer, lane: Lane, body: Body) -> TransportError | None:
+        """Write the body as far as the lane goes; return what ended it early. All that came is written either way.
+
+        Raises:
+            TransferError: If the file system refuses.
+
+        Cancellation: noticed at once; a block that is being written is finished first.
+        """
+        failure: TransportError | None = None
+        with lone_error_unwrapped():
+            async with trio.open_nursery() as nursery:
+                send_block, receive_block = trio.open_memory_channel[_Block](0)
+                nursery.start_soon(self._write_each, receive_block)
+                with send_block:
+                    failure = await self._read(answer, lane, body, send_block)
+        return failure
+
+    async def _write_each(self, receive_block: trio.MemoryReceiveChannel[_Block]) -> None:
+        async for offset, buffers in receive_block:
+            span = await trio.to_thread.run_sync(self.part.write, offset, buffers, limiter=self.shop.disk)
+            self.ledger.record(span)
+            self.count(len(span))
+            self._unsynced += len(span)
+            if self.shop.options.durable and self._unsynced >= _SYNC_EVERY:
+                self._unsynced = 0
+                await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
+
+    async def _read(
+        self, answer: Answer, lane: Lane, body: Body, send_block: trio.MemorySendChannel[_Block]
+    ) -> TransportError | None:
+        begun, pending, waiting = lane.position, [], 0
+        flushed_at = trio.current_time()
+        watch = StallWatch(self.shop.options.stall, flushed_at)
+        failure: TransportError | None = None
+        with trio.CancelScope(deadline=watch.deadline) as scope:
+            try:
+                async with aclosing(answer.chunks()) as chunks:
+                    async for chunk in chunks:
+                        now = trio.current_time()
+                        scope.deadline = watch.advance(len(chunk), now)
+                        taken = self._take(chunk, lane, body)
+                        pending.append(taken)
+                        waiting += len(taken)
+                        if waiting >= _BLOCK or now - flushed_at >= _PATIENCE:
+                            scope.deadline = trio.current_time() + 1e9  # the disk's slowness is not the peer's
+                            await send_block.send((begun, pending))
+                            flushed_at = trio.current_time()
+                            scope.deadline = watch.excuse(flushed_at - now)
+                            begun, pending, waiting = lane.position, [], 0
+                        if len(taken) < len(chunk):
+                            break
+            except TransportError as error:
+                failure = error
+        if scope.cancelled_caught:
+            failure = _too_slow(answer, watch)
+        if waiting:
+            await send_block.send((begun, pending))
+        return failure
+
+    def _take(self, chunk: bytes, lane: Lane, body: Body) -> bytes:
+        """Return what of a chunk is still this lane's; a longer answer may carry it on into the next part."""
+        taken = 0
+        while True:
+            room = lane.stop - lane.position
+            step = min(room, len(chunk) - taken)
+            lane.position += step
+            taken += step
+            if taken == len(chunk) or not self.ledger.extend(lane):
+                return chunk if taken == len(chunk) else chunk[:taken]
+
+    @staticmethod
+    async def gather(
+        shop: Shop, answer: Answer, body: Body, count: Callable[[int], None]
+    ) -> tuple[list[bytes], TrioNormanError | None]:
+        """Take a small body into memory: its buffers, and what ended it early. Never more than was promised."""
+        buffers: list[bytes] = []
+        size = body.stop or 0
+        watch = StallWatch(shop.options.stall, trio.current_time())
+        with trio.CancelScope(deadline=watch.deadline) as scope:
+            try:
+                async with aclosing(answer.chunks()) as chunks:
+                    async for chunk in chunks:
+                        buffers.append(chunk)
+                        scope.deadline = watch.advance(len(chunk), trio.current_time())
+            except TransportError as error:
+                return buffers, error
+        if scope.cancelled_caught:
+            return buffers, _too_slow(answer, watch)
+        came = sum(map(len, buffers))
+        count(came)
+        return buffers, None if came == size else InterruptedTransferError("GET", answer.url)
+
+
+def _too_slow(answer: Answer, watch: StallWatch) -> SlowTransferError:
+    limit = watch.limit
+    return SlowTransferError("GET", answer.url, f"below {limit.bytes_per_second:g} B/s for {limit.seconds:g} s")

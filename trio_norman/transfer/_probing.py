@@ -1,0 +1,56 @@
+"""Ask what an object is, by its first byte: some stores sign a URL for GET alone, so HEAD is no way."""
+
+from __future__ import annotations
+
+import trio
+
+from .._sansio.heads import Asked, Body, Refused, Unsatisfiable, Version, WholeInstead, read_head
+from .._sansio.ranges import ByteRange
+from .._sansio.redaction import public_url
+from .._sansio.retrying import RetryBudget
+from ..errors import ServiceError, TransportError
+from ._links import Links
+from ._model import DownloadRetrying, Source
+from ._shop import Shop
+
+
+async def probe(shop: Shop, source: Source, budget: RetryBudget) -> Version:
+    """Return what the server tells of the object behind `source`, for one byte of its content.
+
+    Raises:
+        TrioNormanError: If nothing can be learnt within the budget.
+    """
+    links = Links(source)
+    while True:
+        try:
+            async with shop.connections.slot():
+                return await _ask(shop, source, links)
+        except (TransportError, ServiceError) as error:
+            wait = budget.after(error, now=trio.current_time(), jitter=shop.luck())
+            if wait is None:
+                raise
+            shop.emit(DownloadRetrying(source, error, wait))
+        await trio.sleep(wait)
+
+
+async def _ask(shop: Shop, source: Source, links: Links) -> Version:
+    span = ByteRange(0, 1)
+    link = await links.current()
+    try:
+        async with shop.fetch(link.url, span) as answer:
+            reading = read_head(Asked(source.name, public_url(link.url.reveal()), span), answer.status, answer.headers)
+            if isinstance(reading, Body):
+                async for _ in answer.chunks():
+                    pass  # one byte: to its end, so that the connection can be used again
+    except ServiceError as error:
+        if error.status not in {401, 403} or not source.is_renewable:
+            raise
+        await links.renew(link, error)
+        return await _ask(shop, source, links)
+    match reading:
+        case Body(version=version) | WholeInstead(Body(version=version)):
+            return version
+        case Unsatisfiable(total):
+            return Version(total)
+        case Refused(refusal):
+            raise refusal
