@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -17,7 +18,12 @@ from trio_norman._sansio.journal import Header, Owner, encode_release, encode_sp
 from trio_norman._sansio.ranges import LARGEST_SIZE, ByteRange
 
 #: Characters that have fooled somebody before: separators, escapes, bidi and invisible ones, halves of pairs.
-NASTY = "\x00\x07\t\n\r\x1b\x7f\x85\xa0\u00e9\u0301\u200b\u200d\u202e\u2028\u2029\u2066\ufeff\ud800\U000e0001 ./\\:*?\"<>|-~%#@[]"
+NASTY = '\x00\x07\t\n\r\x1b\x7f\x85\xa0\u00e9\u0301\u200b\u200d\u202e\u2028\u2029\u2066\ufeff\ud800\U000e0001 ./\\:*?"<>|-~%#@[]'
+
+
+def is_harmless(text: str) -> bool:
+    """Whether a terminal would show `text` as it is, on one line."""
+    return not any(unicodedata.category(each)[0] == "C" or unicodedata.category(each) in {"Zl", "Zp"} for each in text)
 
 
 def texts(*, max_size: int = 40) -> st.SearchStrategy[str]:

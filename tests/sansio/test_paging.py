@@ -135,7 +135,7 @@ class Server(RuleBasedStateMachine):
     @initialize(limit=st.integers(1, 4), numbered=st.booleans(), most=st.integers(1, 12))
     def begin(self, limit: int, numbered: bool, most: int) -> None:
         self.walk = PageWalk(limit, position=1 if numbered else 0, numbered=numbered, most_pages=most)
-        self.most, self.has_failed, self.fresh = most, False, 0
+        self.most, self.has_failed = most, False
         self.before: list[str] = []
         self.pages: list[list[str]] = []
 
@@ -173,7 +173,7 @@ class Server(RuleBasedStateMachine):
         assert self.walk.is_over or self.has_failed or self.walk.pages < self.most
 
 
-Server.TestCase.settings = settings(max_examples=60, stateful_step_count=14, deadline=None)
+Server.TestCase.settings = settings(max_examples=150, stateful_step_count=14, deadline=None)
 TestServer = Server.TestCase
 
 

@@ -265,7 +265,7 @@ class Download(RuleBasedStateMachine):
             self.ledger.release(lane)
 
 
-Download.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+Download.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 TestDownload = Download.TestCase
 
 

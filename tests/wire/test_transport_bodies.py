@@ -62,6 +62,23 @@ async def test_long_bodies_come_whole(answer: bytes, is_kept: bool) -> None:
         assert peer.accepted == (1 if is_kept else 2)
 
 
+@pytest.mark.parametrize("body", [b"5\r\nhello\r\n0\r\n\r\n", b"hello"])
+async def test_a_body_that_comes_after_its_head_and_stays_at_its_end(body: bytes) -> None:
+    async def script(line: Line) -> None:
+        await line.request()
+        await line.send(CHUNKED if len(body) > 5 else UNTIL_CLOSE)
+        await trio.testing.wait_all_tasks_blocked()
+        await line.send(body)
+
+    async with serving(script) as peer, TrioTransport() as transport:
+        response = await transport.handle_async_request(httpx.Request("GET", peer.url()))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        for expected in ([b"hello"], [], []):
+            assert [piece async for piece in response.stream] == expected
+        await response.aclose()
+        await peer.all_gone()
+
+
 @pytest.mark.parametrize("extra", [b"x", b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"])
 @pytest.mark.parametrize("answer", [OK, with_length(b""), CHUNKED + b"5\r\nhello\r\n0\r\n\r\n"])
 async def test_more_bytes_than_promised_end_the_connection(answer: bytes, extra: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import trio
 import trustme
 
 from tests.wire.test_transport_peer import OK, Line, answering, books, fetch, open_sockets, serving
-from trio_norman._wire import _tls
+from trio_norman._wire import _sockets, _tls
 from trio_norman._wire._transport import TrioTransport
 
 CA = trustme.CA()
@@ -175,6 +176,27 @@ async def test_a_certificate_that_does_not_convince(name: str) -> None:
     assert "no TLS connection to 127.0.0.1" in str(error)
 
 
+async def test_a_name_that_no_certificate_can_bear() -> None:
+    trio.socket.set_custom_hostname_resolver(Names(**{".test": ["127.0.0.1"]}))
+    async with serving(answering(OK), server_context("127.0.0.1")) as peer:
+        error = await failure(TrioTransport(ssl_context=trusting()), f"https://.test:{peer.port}/")
+        await peer.all_gone()
+    assert isinstance(error, httpx.ConnectError)
+
+
+async def test_a_connection_that_was_reset_before_the_handshake() -> None:
+    async def script(line: Line) -> None:
+        await line.reset()
+
+    async with serving(script) as peer:
+        sock = await _sockets.connect(b"127.0.0.1", peer.port)
+        await peer.all_gone()
+        with pytest.raises(OSError, match=r"onnect"):
+            await _tls.Tls(trusting()).wrap(sock, b"127.0.0.1")
+        assert sock.fileno() == -1
+        _sockets.close(sock)
+
+
 async def test_an_outdated_tls_version() -> None:
     tls = server_context("127.0.0.1")
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -276,6 +298,7 @@ async def test_the_default_context_is_built_once_and_late(monkeypatch: pytest.Mo
     built: list[ssl.SSLContext] = []
 
     def build() -> ssl.SSLContext:
+        time.sleep(0.01)  # a file system's; meanwhile the other connections come this far
         built.append(trusting())
         return built[0]
 

@@ -309,3 +309,19 @@ async def test_a_thousand_cancelled_requests_leave_the_pool_whole() -> None:
                 assert await response.aread() == LONG
         await peer.all_gone()
     assert open_sockets() == before
+
+
+async def test_cancelled_requests_of_an_httpx_client_leave_the_pool_whole() -> None:
+    dice = random.Random(21)
+    before = open_sockets()
+    transport = TrioTransport(max_connections=5)
+    async with serving(moody) as peer:
+        async with httpx.AsyncClient(transport=transport, timeout=None) as client:
+            for _ in range(200):
+                with trio.move_on_after(dice.random() * 0.004):
+                    await client.get(peer.url(dice.choice(["/", "/long", "/half", "/silent"])))
+            assert books(transport)[0] == books(transport)[1]
+            async with client.stream("GET", peer.url("/long")) as response:
+                assert await response.aread() == LONG
+        await peer.all_gone()
+    assert open_sockets() == before

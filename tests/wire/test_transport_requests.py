@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 
 import attrs
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from tests.wire.test_transport_peer import OK, Line, Script, answering, books, fetch, serving
 from trio_norman._wire._transport import TrioTransport
@@ -18,21 +20,25 @@ REFUSAL = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"
 
 
 @attrs.define
-class Pieces:
+class Pieces(httpx.AsyncByteStream):
     """A request body of which it is known how much was asked for."""
 
     count: int
     size: int = 65536
+    last: bytes = b""
     given: int = 0
 
     def __aiter__(self) -> Pieces:
         return self
 
     async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
         if self.given == self.count:
+            last, self.last = self.last, b""
+            if last:
+                return last
             raise StopAsyncIteration
         self.given += 1
-        await trio.lowlevel.checkpoint()
         return b"x" * self.size
 
 
@@ -87,6 +93,28 @@ async def refuse_and_hang_up(line: Line) -> None:
     await line.send(REFUSAL)
 
 
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_an_interim_response_does_not_end_the_upload(is_stream: bool) -> None:
+    size = 100 * 65536
+
+    async def script(line: Line) -> None:
+        while await line.stream.receive_some(100):
+            await line.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 1")
+            left = size - 1_000_000
+            while left > 0:
+                left -= len(await line.stream.receive_some())
+            await line.send(b"02 Processing\r\n\r\n")
+            await line.until(b"x" * 1000 + b"end")
+            await line.send(OK)
+
+    stream = Pieces(100, last=b"end") if is_stream else httpx.ByteStream(b"x" * size + b"end")
+    async with serving(script) as peer, TrioTransport() as transport:
+        headers = {"Host": "x", "Content-Length": str(size + 3), "Expect": "100-continue"}
+        response = await fetch(transport, peer.url(), "POST", stream=stream, headers=headers)
+        assert response.content == b"hello"
+        assert books(transport) == (1, 1, 0)
+
+
 @pytest.mark.parametrize("script", [refuse_unread, refuse_reading, refuse_and_hang_up])
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_an_early_answer_ends_the_upload(script: Script, is_stream: bool) -> None:
@@ -112,15 +140,50 @@ async def test_a_peer_that_stops_reading_runs_into_the_write_timeout() -> None:
         assert books(transport) == (0, 0, 0)
 
 
-async def test_a_peer_that_hangs_up_without_an_answer_breaks_the_upload() -> None:
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_peer_that_resets_without_an_answer_breaks_the_upload(is_stream: bool) -> None:
     async def script(line: Line) -> None:
         await line.until_head()
+        await trio.testing.wait_all_tasks_blocked()
         await line.reset()
 
+    content = Pieces(2000) if is_stream else b"x" * 50_000_000
     async with serving(script) as peer, TrioTransport() as transport:
-        with pytest.raises((httpx.WriteError, httpx.ReadError)):
-            await fetch(transport, peer.url(), "POST", content=Pieces(2000))
+        with pytest.raises(httpx.NetworkError, match="the connection broke"):
+            await fetch(transport, peer.url(), "POST", content=content)
         assert books(transport) == (0, 0, 0)
+
+
+async def test_a_peer_that_resets_between_two_pieces_breaks_the_upload() -> None:
+    async def script(line: Line) -> None:
+        await line.until(b"x")
+        await line.reset()
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield b"x"
+        await peer.all_gone()
+        yield b"y"
+
+    async with serving(script) as peer, TrioTransport() as transport, aclosing(pieces()) as content:
+        with pytest.raises(httpx.ReadError, match="the connection broke before an answer"):
+            await fetch(transport, peer.url(), "POST", content=content, headers={"Content-Length": "2"})
+        assert books(transport) == (0, 0, 0)
+
+
+async def test_a_peer_that_ends_its_side_without_an_answer_ends_the_upload() -> None:
+    async def script(line: Line) -> None:
+        await line.until_head()
+        assert isinstance(line.stream, trio.SocketStream)
+        await line.stream.send_eof()
+        while await line.stream.receive_some():
+            pass
+
+    pieces = Pieces(10_000)
+    async with serving(script) as peer, TrioTransport() as transport:
+        with pytest.raises(httpx.RemoteProtocolError, match="closed the connection without an answer"):
+            await fetch(transport, peer.url(), "POST", content=pieces)
+        assert pieces.given < 10_000
+        await peer.all_gone()
 
 
 async def test_the_error_of_a_body_is_the_callers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from typing import Self
 
 import h11
@@ -17,7 +18,7 @@ from ._pool import Lease
 _CHUNKED_PIECE_BYTES = 64 * 1024
 
 
-class Body(httpx.AsyncByteStream):
+class Body(httpx.AsyncByteStream, ABC):
     """A body on its way: iterate it once, or close it.
 
     Any error, cancellation included, closes the connection. `aclose` closes it too unless the body is complete;
@@ -32,6 +33,7 @@ class Body(httpx.AsyncByteStream):
     def __aiter__(self) -> Self:
         return self
 
+    @abstractmethod
     async def __anext__(self) -> bytes:
         """Receive the next piece; it is as long as what is there, but not empty.
 
@@ -41,7 +43,6 @@ class Body(httpx.AsyncByteStream):
             httpx.RemoteProtocolError: If the connection ended before the body, or the framing is broken.
             trio.ClosedResourceError: If the body was closed before its end.
         """
-        raise NotImplementedError
 
     @trio.lowlevel.enable_ki_protection
     async def aclose(self) -> None:
@@ -89,6 +90,9 @@ class LengthBody(Body):
     @property
     def socket(self) -> socket.socket:
         """The connection: a non-blocking stdlib socket, an `ssl.SSLSocket` for https. Do not close it.
+
+        Receive first and wait only when that would block: TLS may hold bytes that no longer show on the socket.
+        Whoever uses it in another thread closes the response after that thread is done.
 
         Raises:
             trio.ClosedResourceError: If the body is complete or closed.
@@ -198,7 +202,9 @@ def body_of(answer: Answer, method: str, lease: Lease, *, asked_to_close: bool, 
     Source: RFC 9112, sections 6.3 and 9.3; a connection of HTTP/1.0 is not used again.
     """
     framing = _heads.framing(method, answer.head)
-    is_closing = asked_to_close or answer.head.http_version < b"1.1" or _heads.asks_to_close(answer.head.headers.raw_items())
+    is_closing = (
+        asked_to_close or answer.head.http_version < b"1.1" or _heads.asks_to_close(answer.head.headers.raw_items())
+    )
     if isinstance(framing, int):
         return LengthBody(lease, answer, framing, is_reusable=not is_closing, silence=silence)
     if framing == _heads.CHUNKED:

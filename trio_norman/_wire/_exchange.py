@@ -73,6 +73,9 @@ class Exchange:
         self._silences = silences
         self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.bytes)
         self._received = b""
+        self._searched = 0  # leading bytes of `_received` that hold no end of a head
+        self._interim = 0
+        self._final: h11.Response | None = None
         self._is_ended = False
         self._is_body_begun = False
         self.is_answered = False
@@ -144,36 +147,45 @@ class Exchange:
         )
 
     def _has_answer_come(self) -> bool:
-        """Look, while we are still sending, whether the peer has answered or hung up."""
+        """Look, while we are still sending, whether the final head is here or the peer has hung up."""
         data = _sockets.receive_nowait(self._socket, _HEAD_PIECE_BYTES)
-        if data is not None:
-            self._take(data)
-        return data is not None
+        if data is None:
+            return False
+        self._take(data)
+        return self._is_ended or self._find_final_head() is not None
 
     def _take(self, data: bytes) -> None:
         self._received += data
         self._is_ended = not data
         self.is_answered = self.is_answered or bool(data)
 
-    async def _receive_final_head(self) -> h11.Response:
-        until = trio.current_time() + self._limits.seconds
-        for _ in range(self._limits.interim + 1):
-            head = await self._receive_head(until)
+    def _find_final_head(self) -> h11.Response | None:
+        """Parse the heads that are here, up to the final one, which leaves the body's first bytes in `_received`."""
+        while self._final is None:
+            end = _heads.head_end(self._received, self._searched, self._limits)
+            if end is None:
+                self._searched = len(self._received)
+                break
+            head, self._received, self._searched = self._received[:end], self._received[end:], 0
             event = _heads.response_head(self._parser, head, self._limits)
             if isinstance(event, h11.Response):
-                return event
-        raise httpx.RemoteProtocolError(f"more than {self._limits.interim} interim responses")
+                self._final = event
+            else:
+                self._count_interim()
+        return self._final
 
-    async def _receive_head(self, until: float) -> bytes:
-        searched = 0
-        while (end := _heads.head_end(self._received, searched, self._limits)) is None:
-            searched = len(self._received)
-            if not self._is_ended:
-                self._take(await self._read(until))
+    def _count_interim(self) -> None:
+        self._interim += 1
+        if self._interim > self._limits.interim:
+            raise httpx.RemoteProtocolError(f"more than {self._limits.interim} interim responses")
+
+    async def _receive_final_head(self) -> h11.Response:
+        until = trio.current_time() + self._limits.seconds
+        while (head := self._find_final_head()) is None:
             if self._is_ended:
                 cut = "inside the response head" if self.is_answered else "without an answer"
                 raise httpx.RemoteProtocolError(f"the peer closed the connection {cut}")
-        head, self._received = self._received[:end], self._received[end:]
+            self._take(await self._read(until))
         return head
 
     async def _read(self, until: float) -> bytes:

@@ -17,7 +17,7 @@ from .._sansio.ranges import LARGEST_SIZE, ByteRange
 from .._sansio.redaction import Secret
 from .._sansio.redirects import REDIRECT_STATUSES, headers_for, next_hop, origin
 from .._sansio.settings import check_address
-from ..errors import HeadTimeoutError, InterruptedTransferError, TrioNormanError
+from ..errors import HeadTimeoutError, InterruptedTransferError, ProtocolError, TrioNormanError
 from ._connecting import USER_AGENT, ConnectionSettings, lower_headers, new_transport, request_extensions
 from ._errors import errors_translated
 from ._gate import Gates
@@ -27,7 +27,7 @@ LARGEST_ERROR_BODY = 64 * 1024  # bytes; what comes after is not read
 
 @attrs.define(eq=False)
 class Answer:
-    """One response whose head has come: `status` (200, 206 or 416), `headers`, and the body in the order it comes."""
+    """One response whose head has come: `status` (2xx or 416), `headers`, and the body in the order it comes."""
 
     url: str  # without its query
     status: int
@@ -77,7 +77,8 @@ class Fetcher:
 
         Raises:
             TransportError: If no whole head came, or the redirects are not followed.
-            ServiceError: For every status but 200, 206 and 416.
+            ServiceError: For every status from 400 on but 416.
+            ProtocolError: For a 3xx that is no redirect.
 
         Cancellation: the connection is dropped unless its exchange was complete.
         """
@@ -89,7 +90,7 @@ class Fetcher:
         while True:
             response = await self._head(target, headers_for(target, headers, first_url=url.reveal(), stripped=stripped))
             try:
-                if response.status_code in {200, 206} or (response.status_code == 416 and span is not None):
+                if response.status_code < 300 or (response.status_code == 416 and span is not None):
                     answered = list(lower_headers(response.headers.raw))
                     yield Answer(_without_query(target), response.status_code, answered, response)
                     return
@@ -111,7 +112,9 @@ class Fetcher:
         """Return where a redirect leads; raise the error that any other answer is."""
         if response.status_code in REDIRECT_STATUSES:
             location = response.headers.get("location")
-            following = next_hop(target, location, hops=hops, allow_http=self._settings.allow_http)
+            following: str | TrioNormanError = next_hop(target, location, hops=hops, allow_http=self._settings.allow_http)
+        elif response.status_code < 400:
+            following = ProtocolError("GET", target, f"status {response.status_code} answers no question of ours")
         else:
             following = await self._service_error(response, target)
         if isinstance(following, TrioNormanError):

@@ -10,8 +10,6 @@ import trio
 
 from . import _sockets
 
-_ALPN = ["http/1.1"]
-
 
 def default_context() -> ssl.SSLContext:
     """Build the context that the transport uses unless it is given one.
@@ -48,9 +46,7 @@ class Tls:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._building = trio.Lock()
-        self._context = context
-        if context is not None:
-            context.set_alpn_protocols(_ALPN)
+        self._context = None if context is None else _negotiating(context)
 
     async def wrap(self, plain: socket.socket, host: bytes) -> ssl.SSLSocket:
         """Turn a connected socket into a TLS socket after a handshake; `plain` is used up.
@@ -59,6 +55,7 @@ class Tls:
             host: The name that the certificate must bear, and that is sent as SNI unless it is an address.
 
         Raises:
+            ValueError: If no certificate could bear this name.
             ssl.SSLError: If either side refuses; `ssl.SSLCertVerificationError` if we do.
             OSError: If the connection breaks.
 
@@ -69,6 +66,9 @@ class Tls:
             context = await self._ready_context()
             # RFC 6066, section 3: the name goes without the trailing dot of a fully qualified one.
             name = host.decode("ascii").rstrip(".")
+            # Whatever `wrap_socket` refuses by itself, it leaves open: refuse it first.
+            name.encode("idna")
+            plain.getpeername()
             wrapped = encrypted = context.wrap_socket(
                 plain, server_hostname=name, do_handshake_on_connect=False, suppress_ragged_eofs=False
             )
@@ -80,9 +80,11 @@ class Tls:
 
     async def _ready_context(self) -> ssl.SSLContext:
         if self._context is None:
-            async with self._building:
-                if self._context is None:
-                    context = await trio.to_thread.run_sync(default_context)
-                    context.set_alpn_protocols(_ALPN)
-                    self._context = context
+            async with self._building:  # once, however many connections wait for it
+                self._context = self._context or _negotiating(await trio.to_thread.run_sync(default_context))
         return self._context
+
+
+def _negotiating(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -165,6 +165,8 @@ class TrioTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectTimeout(f"no TLS handshake with {at} within {seconds:g} s") from None
         except OSError as error:
             raise httpx.ConnectError(f"no TLS connection to {at}: {_sockets.reason(error)}") from error
+        except ValueError as error:
+            raise httpx.ConnectError(f"no TLS connection to {at}: no certificate can bear this name") from error
 
 
 def _origin_of(url: httpx.URL) -> Origin:

@@ -191,6 +191,8 @@ def object_answer(request: Request, stored: StoredObject, digests: Digests | Non
     if knobs.text("gzip") == "lie":
         headers.append(("Content-Encoding", "gzip"))
     span = asked_span(request.headers.get("range"), content.size)
+    if span is None and knobs.flag("force206"):
+        span = (0, content.size)
     if span is None or knobs.flag("norange") or not _range_granted(request, etag, modified, knobs):
         return Answer(200, headers, body_of(content))
     if span == "unsatisfiable" or knobs.flag("r416"):
@@ -204,6 +206,7 @@ def object_answer(request: Request, stored: StoredObject, digests: Digests | Non
 def _range_answer(content: Content, span: tuple[int, int], headers: Headers, knobs: Knobs) -> Answer:
     start, stop = span
     stop = min(stop, start + (knobs.size("rangeshort") or content.size))
+    stop = min(stop + (knobs.size("rangelong") or 0), content.size)
     shift = knobs.size("shift") or 0
     start = min(max(0, start + shift), content.size)
     stop = min(max(start, stop + shift), content.size)

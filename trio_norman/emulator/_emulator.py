@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 from urllib.parse import quote
 
@@ -64,7 +64,6 @@ class Emulator:
     storage_url: str  # root of the object storage: another origin
     other_storage_url: str  # a second origin of the storage, where redirects lead
     api_key: str = attrs.field(repr=False)
-    app: ASGIApp = attrs.field(repr=False)  # the API
     state: ServiceState = attrs.field(repr=False)
     storage: Storage = attrs.field(repr=False)
     clock: WallClock = attrs.field(repr=False)
@@ -73,7 +72,10 @@ class Emulator:
     max_limit: int
     paging_fault: PagingFault | None = None
     odd_ports: OddPorts | None = None
-    _rules: list[Misbehaviour] = attrs.field(factory=list, repr=False)
+    app: ASGIApp = attrs.field(init=False, repr=False)  # the API
+    api_connections: ConnectionCount = attrs.field(factory=ConnectionCount, init=False)
+    drops: dict[tuple[object, ...], Callable[[], None]] = attrs.field(factory=dict, init=False, repr=False)
+    _rules: list[Misbehaviour] = attrs.field(factory=list, init=False, repr=False)
     _injected: dict[str | None, str] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
@@ -182,6 +184,8 @@ class Emulator:
         delay: float = 0.0,
         skip: int = 0,
         times: int | None = None,
+        cut_at: int | None = None,
+        drop: bool = False,
     ) -> Misbehaviour:
         """Answer API requests wrongly, or late.
 
@@ -196,6 +200,8 @@ class Emulator:
             delay: Seconds to wait first; `math.inf` never answers.
             skip: How many matching requests are answered well before.
             times: How many are answered badly; all, without it.
+            cut_at: Break the answer off after so many bytes of its body, although all were announced.
+            drop: Reset the connection in place of any answer.
 
         Returns:
             The rule, whose `hits` count the matching requests. `behave` ends all rules.
@@ -203,7 +209,19 @@ class Emulator:
         extra = list((headers or {}).items())
         if retry_after is not None:
             extra.append(("retry-after", str(retry_after)))
-        rule = Misbehaviour(re.compile(pattern), method, status, body, content_type, tuple(extra), delay, skip, times)
+        rule = Misbehaviour(
+            pattern=re.compile(pattern),
+            method=method,
+            status=status,
+            body=body,
+            content_type=content_type,
+            headers=tuple(extra),
+            delay=delay,
+            skip=skip,
+            times=times,
+            cut_at=cut_at,
+            drop=drop,
+        )
         self._rules.append(rule)
         return rule
 
@@ -212,6 +230,11 @@ class Emulator:
         self._rules.clear()
         self._injected.clear()
         self.paging_fault = None
+
+    def route(self, api_prefix: str) -> None:
+        """Make `app` anew, below another prefix."""
+        api = ClassicApi(self, SocketIo(lambda: self.api_key)).application(api_prefix)
+        self.app = Gate(api, self.clock, self.requests, lambda: self.api_key, self._rules, self.drops)
 
     def _signed_url(self, key: str, knobs: str) -> tuple[str, float]:
         path = f"/{_quoted(key)}"
@@ -253,35 +276,23 @@ def make_emulator(
     secret = hashlib.blake2b(f"storage secret {seed}".encode()).digest()
     signer = UrlSigner(secret, roots[1].partition("://")[2])
     requests = RequestLog()
-    rules: list[Misbehaviour] = []
-    storage = Storage(
-        objects, signer, clock, requests, ConnectionCount(), seed, {"storage": roots[1], "other": roots[2]}
-    )
-    api_key = options.get("api_key") or default_api_key(seed)
-    socket_io = SocketIo(api_key)
-
-    async def unrouted(*_: object) -> None:
-        raise AssertionError("the emulator has no API yet")
-
+    origins = {"storage": roots[1], "other": roots[2]}
+    storage = Storage(objects, signer, clock, requests, ConnectionCount(), seed, origins)
     emulator = Emulator(
         base_url=roots[0],
         storage_url=roots[1],
         other_storage_url=roots[2],
-        api_key=api_key,
-        app=unrouted,
+        api_key=options.get("api_key") or default_api_key(seed),
         state=state,
         storage=storage,
         clock=clock,
         requests=requests,
         url_lifetime=options.get("url_lifetime", 360.0),
         max_limit=options.get("max_limit", 200),
-        rules=rules,
     )
-    application = ClassicApi(emulator, socket_io).application(options.get("api_prefix", "/api"))
-    emulator.app = Gate(application, clock, requests, lambda: emulator.api_key, rules)
+    emulator.route(options.get("api_prefix", "/api"))
     return emulator
 
 
 def _quoted(key: str) -> str:
-
     return quote(key, safe="/-_.~")

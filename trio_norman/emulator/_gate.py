@@ -25,6 +25,7 @@ class Gate:
     requests: RequestLog
     api_key: Callable[[], str]
     rules: list[Misbehaviour]
+    drops: dict[tuple[object, ...], Callable[[], None]]  # client's address -> resets its connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -43,6 +44,9 @@ class Gate:
         for rule in self.rules:
             if rule.strikes(record.method, scope["path"]):
                 await trio.sleep(rule.delay)
+                if rule.drop:
+                    self.drops.get(tuple(scope["client"]), _do_nothing)()
+                    return
                 if rule.status is not None:
                     await _send_raw(rule, send)
                     return
@@ -83,6 +87,10 @@ class Gate:
         return send_noted
 
 
+def _do_nothing() -> None:
+    """Stand in for a connection that is none: there, an application without an answer is failure enough."""
+
+
 async def _whole_body(receive: Receive) -> bytes:
     body = bytearray()
     while len(body) < _BODY_LIMIT:
@@ -108,6 +116,10 @@ async def _send_raw(rule: Misbehaviour, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         return
     body = rule.body.encode() if isinstance(rule.body, str) else rule.body
+    if rule.cut_at is not None:
+        await _start(rule.status or 200, [*headers, ("content-length", str(len(body)))], send)
+        await send({"type": "http.response.body", "body": body[: rule.cut_at], "more_body": True})
+        return  # an application that ends without the rest makes its server close the connection
     await _send_whole(rule.status or 200, headers, body, send)
 
 

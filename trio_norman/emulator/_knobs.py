@@ -26,6 +26,7 @@ the head
 ``cl=text``        this Content-Length
 ``dupcl=1``        two Content-Lengths that differ
 ``tecl=1``         Content-Length beside Transfer-Encoding (use it with ``chunked=1``)
+``raw=text``       send these bytes in place of any answer, and close
 ``nohead=1``       close instead of an answer; with ``reset=0`` as well: RST
 the status
 ``status=n``       answer with this status; ``ra=`` (Retry-After: text, ``date+2``, ``date-5``; may be repeated),
@@ -41,7 +42,8 @@ ranges
 ``norange=1``      ignore Range; ``noar=1``: ``Accept-Ranges: none``
 ``shift=n``        send other bytes (n further on, or back) and say so; ``crshift=n`` only say so
 ``nocr=1``         206 without Content-Range; ``cr=text`` this one; ``total=n`` this total in it
-``rangeshort=n``   206 with n bytes of the range only
+``rangeshort=n``   206 with n bytes of the range only; ``rangelong=n`` with n bytes more than asked for
+``force206=1``     206 although no range was asked for
 ``r416=1|nocr``    416 to every range; ``nocr``: without Content-Range
 ``multipart=1``    multipart/byteranges for one range
 ``noifrange=1``    ignore If-Range; ``ifrange200=1`` never grant it
@@ -71,17 +73,17 @@ import attrs
 
 # What the values are; a value of another kind is refused at once, like a misspelt name.
 _SIZES = """
-times reset trunc stall drip rate hdrsize hdrs interim status headstatus redirect rcode rbomb shift crshift rangeshort
+times reset trunc stall drip rate hdrsize hdrs interim status headstatus redirect rcode rbomb shift crshift rangeshort rangelong
 shortcl overcl corrupt zero chunkext trailers badchunk bomb size
 """
 _NUMBERS = "p hdelay hdrip expire"
 _TEXTS = """
 pseed drop close http10 abs hdr cl dupcl tecl nohead ra sbody sct fail200 rto loc loop expire_cut sig norange noar nocr
-cr total r416 multipart noifrange ifrange200 chunked badkind gzip etag lm flip flipc nodigest digest sum
+cr total force206 raw r416 multipart noifrange ifrange200 chunked badkind gzip etag lm flip flipc nodigest digest sum
 """
 _CHOICES = {
     "drop": "fin rst",
-    "rto": "other same lan meta",
+    "rto": "other same http lan meta",
     "r416": "1 nocr",
     "badkind": "size digits crlf",
     "gzip": "1 range lie",

@@ -25,6 +25,8 @@ class Misbehaviour:
     delay: float = 0.0  # seconds before the answer; `math.inf` for none at all
     skip: int = 0  # so many matching requests are answered well first
     times: int | None = None  # so many are answered badly then; nothing: all
+    cut_at: int | None = None  # body bytes after which the answer breaks off, although all were announced
+    drop: bool = False  # reset the connection in place of an answer
     hits: int = attrs.field(default=0, init=False)  # matching requests so far
 
     def strikes(self, method: str, path: str) -> bool:

@@ -26,7 +26,7 @@ def redirect_answer(path: str, query: str, knobs: Knobs, *, here: str, other: st
     fields = [field for field in query.split("&") if not field.startswith(("redirect=", "loc="))]
     if hops > 1:
         fields.append(f"redirect={hops - 1}")
-    origins = {"other": other, "same": here, **_FOREIGN}
+    origins = {"other": other, "same": here, "http": here.replace("https:", "http:"), **_FOREIGN}
     origin = origins[knobs.text("rto") or "same"]
     target = f"{origin}{path}?{'&'.join(fields)}"
     headers: Headers = [("Location", target if (wish := knobs.text("loc")) is None else wish)]

@@ -102,6 +102,9 @@ class Sending:
         await self.wire.pause(knobs.number("hdelay") or 0)
         if knobs.flag("nohead"):
             await self.wire.sever(rst=knobs.text("reset") is not None)
+        if (raw := knobs.text("raw")) is not None:
+            await self.wire.send(raw.encode("latin-1"))
+            await self.wire.sever(rst=False)
         for _ in range(knobs.size("interim") or 0):
             await self.wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         self.record.status = answer.status

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import trio
 from hypercorn.config import Config
@@ -15,7 +17,6 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
-from starlette.types import ASGIApp
 
 from ._emulator import Emulator, EmulatorOptions, make_emulator
 from ._nurseries import lone_error_unwrapped
@@ -75,7 +76,7 @@ async def serve_emulator(
             options, (roots[0], roots[1], roots[2]), run_in_thread, epoch=time.time() if epoch is None else epoch
         )
         handlers: Sequence[Callable[[trio.SocketStream], Awaitable[None]]] = (
-            functools.partial(_serve_api, emulator.app, _hypercorn_config()),
+            functools.partial(_serve_api, emulator, _hypercorn_config()),
             emulator.storage.serve,
             functools.partial(emulator.storage.serve, server="other"),
         )
@@ -96,12 +97,22 @@ async def _serve_listener(
     await trio.serve_listeners(handler, [listener])
 
 
-async def _serve_api(app: ASGIApp, config: Config, stream: trio.SocketStream) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_close_when_cancelled, stream)
-        wrapped: Any = wrap_app(app, config.wsgi_max_body_size, "asgi")  # type: ignore[arg-type]
-        await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), stream)  # type: ignore[arg-type]
-        nursery.cancel_scope.cancel(reason="the connection is closed")
+async def _serve_api(emulator: Emulator, config: Config, stream: trio.SocketStream) -> None:
+    wrapped: Any = wrap_app(cast(Any, emulator.app), config.wsgi_max_body_size, "asgi")
+    client = stream.socket.getpeername()[:2]
+    emulator.drops[client] = functools.partial(_reset, stream)
+    with emulator.api_connections.one_more():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_close_when_cancelled, stream)
+            await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, stream))
+            nursery.cancel_scope.cancel(reason="the connection is closed")
+    emulator.drops.pop(client, None)
+
+
+def _reset(stream: trio.SocketStream) -> None:
+    # A linger time of zero makes close() send RST.
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
 
 
 async def _close_when_cancelled(stream: trio.SocketStream) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -27,7 +28,7 @@ class _Client:
 class SocketIo:
     """The connections of clients; each is a queue of packets that wait for the next poll."""
 
-    api_key: str
+    api_key: Callable[[], str]
     _clients: dict[str, _Client] = attrs.field(factory=dict, init=False)
     _opened: int = attrs.field(default=0, init=False)
 
@@ -48,7 +49,7 @@ class SocketIo:
         return PlainTextResponse(await self._next_packets(client))
 
     def _open(self, key: str) -> Response:
-        if key != self.api_key:
+        if key != self.api_key():
             return JSONResponse({"code": 4, "message": "Forbidden"}, 403)
         self._opened += 1
         sid = f"s{self._opened}"

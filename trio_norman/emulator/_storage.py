@@ -1,7 +1,4 @@
-"""The object storage: a small HTTP/1.1 server that can also be a bad one.
-
-`h11` reads the requests. The answers are written by hand, because a correct HTTP library refuses to send most faults.
-"""
+"""The object storage: a small HTTP/1.1 server that can also be a bad one."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable
 
 import attrs
-import h11
 import trio
 
 from ._answers import Answer, Request, error_answer, object_answer, status_answer
@@ -19,13 +15,13 @@ from ._archives import ArchiveContent
 from ._clock import WallClock, http_date
 from ._knobs import Knobs, split_query
 from ._log import ConnectionCount, RequestLog
-from ._objects import Objects, StoredObject
+from ._objects import Digests, Objects, StoredObject
 from ._redirects import redirect_answer
+from ._requests import ReceivedRequest, receive_request
 from ._sending import Sending
 from ._signing import Refusal, UrlSigner
 from ._wire import ClientLeftError, SeveredError, Wire
 
-_HEAD_LIMIT = 64 * 1024
 _DIGESTED_UNASKED = 1 << 30  # bytes; larger objects get digests only with ``digest=1``
 _PREPARED_AHEAD = 256 << 20  # bytes; a larger archive's checksum is computed while its body is sent
 
@@ -58,7 +54,7 @@ class Storage:
 
     async def _converse(self, wire: Wire, server: str, nursery: trio.Nursery) -> None:
         try:
-            while (received := await self._receive_request(wire)) is not None:
+            while (received := await receive_request(wire)) is not None:
                 if not await self._serve_request(wire, received, server, nursery):
                     break
         except (ClientLeftError, SeveredError, trio.BrokenResourceError, trio.ClosedResourceError):
@@ -66,30 +62,7 @@ class Storage:
         finally:
             await wire.stream.aclose()
 
-    async def _receive_request(self, wire: Wire) -> _Received | None:
-        """Read one request with its body; nothing once the client has no more."""
-        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_LIMIT)
-        head: h11.Request | None = None
-        body = bytearray()
-        try:
-            while True:
-                event = parser.next_event()
-                if event is h11.NEED_DATA:
-                    parser.receive_data(await wire.receive())
-                elif isinstance(event, h11.Request):
-                    head = event
-                elif isinstance(event, h11.Data):
-                    body += event.data
-                elif isinstance(event, h11.EndOfMessage) and head is not None:
-                    wire.early = parser.trailing_data[0]
-                    return _Received(head, bytes(body))
-                else:
-                    return None
-        except h11.RemoteProtocolError:
-            await wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            return None
-
-    async def _serve_request(self, wire: Wire, received: _Received, server: str, nursery: trio.Nursery) -> bool:
+    async def _serve_request(self, wire: Wire, received: ReceivedRequest, server: str, nursery: trio.Nursery) -> bool:
         request = received.request
         record = self.requests.note(
             server, request.method, (request.path, request.query), received.header_list, self.clock.now()
@@ -110,41 +83,37 @@ class Storage:
     async def _answer(
         self, request: Request, signature: dict[str, str], asked: Knobs, server: str
     ) -> tuple[Answer, Knobs, StoredObject | None]:
+        """Decide on the answer; give the knobs that strike, and the object that is sent, with it."""
         key = (request.path, asked)
         count = self._seen[key] = self._seen.get(key, 0) + 1
         knobs = asked if self._strikes(request.path, asked, count) else asked.standing
-        if request.method not in ("GET", "HEAD"):
-            headers = [("Allow", "GET, HEAD")]
-            return (
-                error_answer(405, "MethodNotAllowed", "Only GET and HEAD.", resource=request.path, headers=headers),
-                knobs,
-                None,
-            )
         stored = self._find(request.path, asked, count)
-        refusal = self._refusal(request, signature, knobs, stored)
-        if refusal is not None:
-            return error_answer(refusal.status, refusal.code, refusal.message, resource=request.path), knobs, None
-        if (status := knobs.size("status")) is not None:
-            return status_answer(status, knobs, self.clock.now()), knobs, None
-        if request.method == "HEAD" and (status := knobs.size("headstatus")) is not None:
-            return status_answer(status, knobs, self.clock.now()), knobs, None
-        here, other = self.roots["storage"], self.roots["other"]
-        if server == "other":
-            here, other = other, here
-        redirect = redirect_answer(request.path, request.query, knobs, here=here, other=other)
-        if redirect is not None:
-            return redirect, knobs, None
+        answer = self._refusal_answer(request, signature, knobs, stored) or self._wished_answer(request, knobs, server)
+        if answer is not None:
+            return answer, knobs, None
         if stored is None:
             message = "The specified key does not exist."
             return error_answer(404, "NoSuchKey", message, resource=request.path), knobs, None
-        wants_digest = stored.content.size <= _DIGESTED_UNASKED or knobs.flag("digest")
-        digests = None
-        if wants_digest and not knobs.flag("nodigest"):
-            digests = await self.objects.digests(stored)
         if knobs.text("etag") == "rand":
             luck = self._luck(request.path, "etag", count).randbytes(16).hex()
             knobs = Knobs((*knobs.pairs, ("etag", f'"{luck}"')))
-        return object_answer(request, stored, digests, knobs), knobs, stored
+        return object_answer(request, stored, await self._digests(stored, knobs), knobs), knobs, stored
+
+    def _wished_answer(self, request: Request, knobs: Knobs, server: str) -> Answer | None:
+        """Give the answer that a knob asks for in place of the object."""
+        status = knobs.size("status")
+        if status is None and request.method == "HEAD":
+            status = knobs.size("headstatus")
+        if status is not None:
+            return status_answer(status, knobs, self.clock.now())
+        here, other = self.roots["storage"], self.roots["other"]
+        if server == "other":
+            here, other = other, here
+        return redirect_answer(request.path, request.query, knobs, here=here, other=other)
+
+    async def _digests(self, stored: StoredObject, knobs: Knobs) -> Digests | None:
+        wanted = stored.content.size <= _DIGESTED_UNASKED or knobs.flag("digest")
+        return await self.objects.digests(stored) if wanted and not knobs.flag("nodigest") else None
 
     def _find(self, path: str, asked: Knobs, count: int) -> StoredObject | None:
         flip = asked.text("flip")
@@ -158,19 +127,30 @@ class Storage:
             return self.objects.find(path, tag=version, size=size)
         return self.objects.find(path, version=version, size=size)
 
+    def _refusal_answer(
+        self, request: Request, signature: dict[str, str], knobs: Knobs, stored: StoredObject | None
+    ) -> Answer | None:
+        if request.method not in ("GET", "HEAD"):
+            refusal: Refusal | None = Refusal(405, "MethodNotAllowed", "Only GET and HEAD.")
+        else:
+            refusal = self._refusal(request, signature, knobs, stored)
+        if refusal is None:
+            return None
+        headers = [("Allow", "GET, HEAD")] if refusal.status == 405 else []
+        return error_answer(refusal.status, refusal.code, refusal.message, resource=request.path, headers=headers)
+
     def _refusal(
         self, request: Request, signature: dict[str, str], knobs: Knobs, stored: StoredObject | None
     ) -> Refusal | None:
-        if not signature and not (stored is not None and stored.is_private) and not knobs.flag("sig"):
-            return None
-        if signature and ("authorization" in request.headers or "x-api-key" in request.headers):
-            return Refusal(400, "InvalidArgument", "Only one authentication mechanism is allowed.")
         if knobs.flag("sig"):
             return Refusal(403, "SignatureDoesNotMatch", "The request signature is not valid.")
-        refusal = self.signer.refusal(request.path, signature, self.clock.now())
-        if refusal is None and self._expires_in(request, signature, knobs) <= 0:
+        if signature and ("authorization" in request.headers or "x-api-key" in request.headers):
+            return Refusal(400, "InvalidArgument", "Only one authentication mechanism is allowed.")
+        if self._expires_in(request, signature, knobs) <= 0:
             return Refusal(403, "AccessDenied", "Request has expired")
-        return refusal
+        if signature or (stored is not None and stored.is_private):
+            return self.signer.refusal(request.path, signature, self.clock.now())
+        return None
 
     def _strikes(self, path: str, asked: Knobs, count: int) -> bool:
         times, chance = asked.size("times"), asked.number("p")
@@ -203,24 +183,6 @@ class Storage:
                 await self.objects.finish_checksum(content)
 
         return ready
-
-
-@attrs.frozen(eq=False)
-class _Received:
-    head: h11.Request
-    body: bytes
-
-    @property
-    def header_list(self) -> list[tuple[str, str]]:
-        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.head.headers]
-
-    @property
-    def request(self) -> Request:
-        headers = dict(self.header_list)
-        target = self.head.target.decode("latin-1")
-        path, _, query = target.partition("?")
-        keeps_alive = self.head.http_version != b"1.0" and "close" not in headers.get("connection", "").lower()
-        return Request(self.head.method.decode("latin-1"), path, query, headers, keeps_alive)
 
 
 def _framed(answer: Answer, knobs: Knobs, number: int, now: float) -> Answer:

@@ -31,7 +31,10 @@ class MemoryStream(HalfCloseableStream):
         if self._connection.was_reset and not self._is_closed:
             await trio.lowlevel.checkpoint()
             raise trio.BrokenResourceError("the connection was reset")
-        await self._send_bytes.send(bytes(data))
+        if data:
+            await self._send_bytes.send(bytes(data))
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return at once: there is no buffer to look at."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ import trio
 
 from .._sansio.heads import Version
 from .._sansio.retrying import RetryBudget
-from ..errors import ChecksumMismatchError, DestinationExistsError, TrioNormanError
+from ..errors import ChecksumMismatchError, DestinationExistsError, TrioNormanError, UnprovenError
 from ._digesting import checked, digest_file, same_or_refused, wanted_algorithms
 from ._folder import Sight, local_errors
 from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
@@ -23,6 +24,7 @@ from ._shop import Shop
 from ._small import SMALL, save_small
 
 _MOST_RESTARTS = 2
+_WORTHLESS = (ChecksumMismatchError, UnprovenError)  # after these there is nothing in a partial that could be resumed
 _LETTING_GO = 5.0  # seconds that giving a partial back may take on a slow disk, even when we are being cancelled
 
 
@@ -131,10 +133,12 @@ class ItemDownload:
         try:
             yield part
         finally:
+            # What was read is worth something to the next run, unless it is what made this one fail.
             left = part if self._object is None else self._object.part
             if left is not None and not left.is_closed:
+                let_go = left.discard if isinstance(sys.exception(), _WORTHLESS) else left.release
                 with trio.move_on_after(_LETTING_GO, shield=True):
-                    await trio.to_thread.run_sync(left.release, limiter=self.shop.disk)
+                    await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
 
     async def _claim(self) -> Part:
         version = Version(self.source.size_bytes, None, self.source.digests)
@@ -154,10 +158,11 @@ class ItemDownload:
                 async with self.shop.connections.slot():
                     return await fetched.fetch_all()
             except StartAnewError as anew:
-                restarts += 1
-                if restarts > _MOST_RESTARTS and not fetched.is_advancing:
+                restarts += not anew.is_paid_for
+                if restarts > _MOST_RESTARTS:
                     raise anew.reason from None
-                await fetched.start_anew(single=anew.single)
+                # An object that keeps changing between two requests may still come whole in a single one.
+                await fetched.start_anew(single=anew.single or restarts == _MOST_RESTARTS)
 
     async def _finish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
         """Verify and publish; what does not verify is fetched once more from the first byte."""
@@ -169,14 +174,8 @@ class ItemDownload:
                 raise
         await trio.sleep(wait)
         await fetched.start_anew(single=False)
-        try:
-            await self._fetch(fetched)
-            return await self._publish(fetched, twin)
-        except ChecksumMismatchError:
-            if fetched.part is not None:
-                with trio.move_on_after(_LETTING_GO, shield=True):
-                    await trio.to_thread.run_sync(fetched.part.discard, limiter=self.shop.disk)
-            raise
+        await self._fetch(fetched)
+        return await self._publish(fetched, twin)
 
     async def _publish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
         name, options = self.source.name, self.shop.options

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 import trio
 
@@ -35,10 +37,14 @@ _DENIED = frozenset({401, 403})
 
 @attrs.define(eq=False)
 class StartAnewError(Exception):
-    """What has come is of no use: begin at the first byte, with one plain request if `single`."""
+    """What has come is of no use: begin at the first byte, with one plain request if `single`.
+
+    `is_paid_for` tells that the retry budget has already allowed it; else the number of restarts is limited.
+    """
 
     reason: TrioNormanError
     single: bool
+    is_paid_for: bool = False
 
 
 def foremost(errors: list[BaseException]) -> BaseException:
@@ -70,6 +76,7 @@ class ObjectDownload:
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
     _is_under_way: trio.Event = attrs.field(init=False, factory=trio.Event)
     _lanes_open: int = attrs.field(init=False, default=0)
+    _recruiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
         self._links = Links(self.source)
@@ -87,16 +94,11 @@ class ObjectDownload:
         """Length of the object, once it is here."""
         return len(self.small) if self.small is not None else self._ledger.size or 0
 
-    @property
-    def is_advancing(self) -> bool:
-        """Whether the retry policy has seen progress since the last failure."""
-        return self.budget.failures == 0
-
     async def start_anew(self, *, single: bool) -> None:
         """Forget every byte and all that was seen; the partial is emptied."""
         self.seen, self._may_range, self.small = Version(), self._may_range and not single, None
         if self.part is not None:
-            await trio.to_thread.run_sync(self.part.note_version, self.announced, (), limiter=self.shop.disk)
+            await trio.to_thread.run_sync(self.part.start_anew, self.announced, limiter=self.shop.disk)
         self._prepare([])
 
     def _prepare(self, held: list[ByteRange]) -> None:
@@ -127,19 +129,20 @@ class ObjectDownload:
                 helpers.start_soon(self._follow)
                 with lone_error_unwrapped(foremost):
                     async with trio.open_nursery() as lanes:
-                        recruiting = trio.CancelScope()
-                        helpers.start_soon(self._recruit, lanes, recruiting)
-                        await self._work(is_extra=False)
-                recruiting.cancel()
+                        self._recruiting = trio.CancelScope()
+                        lanes.start_soon(self._recruit, lanes)
+                        await self._work(self.budget, is_extra=False)
                 self._is_under_way.set()
+                if self.digester is not None:
+                    self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
 
     async def _follow(self) -> None:
         await self._is_under_way.wait()
         if self.part is not None and self.digester is not None:
             await self.digester.follow()
 
-    async def _recruit(self, lanes: trio.Nursery, recruiting: trio.CancelScope) -> None:
-        with recruiting:
+    async def _recruit(self, lanes: trio.Nursery) -> None:
+        with self._recruiting:
             await self._is_under_way.wait()
             while self._may_range and self.known.may_be_combined and self._ledger.can_take():
                 await self.shop.connections.take_spare()
@@ -151,11 +154,12 @@ class ObjectDownload:
 
     async def _work_beside(self) -> None:
         try:
-            await self._work(is_extra=True)
+            await self._work(RetryBudget(self.shop.options.retry), is_extra=True)
         finally:
             self.shop.connections.release()
 
-    async def _work(self, *, is_extra: bool) -> None:
+    async def _work(self, budget: RetryBudget, *, is_extra: bool) -> None:
+        # Each worker has a budget of its own: one outage breaks all connections at once, and that is one failure each.
         self._lanes_open += 1
         try:
             while (lane := self._ledger.take()) is not None:
@@ -164,20 +168,22 @@ class ObjectDownload:
                     if is_extra:
                         return
                     raise StartAnewError(RangeNotHonouredError(self.source.name), single=True)
-                failure = await self._fetch_lane(lane)
+                failure = await self._fetch_lane(lane, budget)
                 if failure is not None:
-                    await self._recover(failure)
+                    await self._recover(failure, budget)
                 elif is_extra and self.shop.connections.are_wanted and self._lanes_open > 1:
                     return
         finally:
             self._lanes_open -= 1
+            if self._lanes_open == 0:
+                self._recruiting.cancel()
 
-    async def _fetch_lane(self, lane: Lane) -> TrioNormanError | None:
+    async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
         try:
             link = await self._links.current()
             try:
-                return await self._exchange(lane, link)
+                return await self._exchange(lane, link, budget)
             except ServiceError as error:
                 if error.status not in _DENIED or not self.source.is_renewable:
                     return error
@@ -189,7 +195,7 @@ class ObjectDownload:
             if lane in self._ledger.lanes:
                 self._ledger.release(lane)
 
-    async def _exchange(self, lane: Lane, link: Link) -> TrioNormanError | None:
+    async def _exchange(self, lane: Lane, link: Link, budget: RetryBudget) -> TrioNormanError | None:
         is_whole = self._ledger.covers_all(lane)
         span = None if is_whole else ByteRange(lane.position, lane.stop)
         if_range = None if is_whole else self.seen.validator
@@ -207,12 +213,12 @@ class ObjectDownload:
                     why = f"nothing begins at {lane.position}, the object has {total} bytes"
                     raise StartAnewError(RangeNotHonouredError(self.source.name, why), single=True)
                 case WholeInstead(body):
-                    return await self._take_whole(lane, answer, body)
+                    return await self._take_whole(lane, answer, body, budget)
                 case Body():
                     self._whole_lane = lane if is_whole else self._whole_lane
-                    return await self._take_body(lane, answer, reading)
+                    return await self._take_body(lane, answer, reading, budget)
 
-    async def _take_whole(self, lane: Lane, answer: Answer, body: Body) -> TrioNormanError | None:
+    async def _take_whole(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
         """A range was asked for and everything comes: make do with it, if no other lane is at work."""
         changed = body.version.differs_from(self.seen)
         if self._whole_lane in self._ledger.lanes and not changed:
@@ -226,12 +232,12 @@ class ObjectDownload:
         await self.start_anew(single=False)
         lane = self._whole_lane = self._ledger.open_whole()
         try:
-            return await self._take_body(lane, answer, body)
+            return await self._take_body(lane, answer, body, budget)
         finally:
             if lane in self._ledger.lanes:
                 self._ledger.release(lane)
 
-    async def _take_body(self, lane: Lane, answer: Answer, body: Body) -> TrioNormanError | None:
+    async def _take_body(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
         contradiction = self._contradiction(body.version)
         if contradiction is not None:
             return contradiction
@@ -241,12 +247,12 @@ class ObjectDownload:
             raise StartAnewError(RangeNotHonouredError(self.source.name, why), single=True)
         is_small = self.part is None and body.stop is not None and body.stop <= SMALL
         if is_small and body.start == 0:
-            return await self._take_small(lane, answer, body)
+            return await self._take_small(lane, answer, body, budget)
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
-        pouring = Pouring(self.shop, self.part, self._ledger, self._count)
+        pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget))
         failure = await pouring.pour(answer, lane, body)
-        return failure or self._end_of(lane, answer, body)
+        return failure or self._end_of(lane, answer, body, budget)
 
     def _contradiction(self, version: Version) -> TrioNormanError | None:
         """Return what is wrong if an answer is not about the announced object; start anew if it changed since."""
@@ -289,16 +295,16 @@ class ObjectDownload:
         except ValueError as error:
             raise StartAnewError(SourceChangedError(self.source.name, str(error)), single=False) from None
 
-    async def _take_small(self, lane: Lane, answer: Answer, body: Body) -> TrioNormanError | None:
+    async def _take_small(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
         self.seen = self.seen.joined(body.version)
-        buffers, failure = await Pouring.gather(self.shop, answer, body, self._count)
+        buffers, failure = await Pouring.gather(self.shop, answer, body, partial(self._count, budget))
         if failure is None:
             self.small = b"".join(buffers)
             self._set_size(len(self.small))
             lane.position = lane.stop
         return failure
 
-    def _end_of(self, lane: Lane, answer: Answer, body: Body) -> TrioNormanError | None:
+    def _end_of(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
         """Return what is wrong with a body that ended by itself."""
         if self._ledger.size is None:
             if not answer.shows_its_end and not self.known.digests:
@@ -307,33 +313,33 @@ class ObjectDownload:
         if lane.position >= lane.stop:
             return None
         if body.stop is not None and body.stop < lane.stop:  # a shorter span than was asked for is legal: ask on
-            return self._short_answer()
+            return self._short_answer(budget)
         return InterruptedTransferError("GET", answer.url)
 
-    def _short_answer(self) -> TrioNormanError | None:
+    def _short_answer(self, budget: RetryBudget) -> TrioNormanError | None:
         error = RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
-        self.budget.failures += 1
-        return error if self.budget.failures >= self.budget.policy.attempts else None
+        budget.failures += 1
+        return error if budget.failures >= budget.policy.attempts else None
 
-    def _count(self, received: int) -> None:
+    def _count(self, budget: RetryBudget, received: int) -> None:
         """Count bytes that were written (or are in memory)."""
         self.received_bytes += received
         self.shop.progress.received_bytes += received
-        self.budget.advance(received, size=self._ledger.size)
+        budget.advance(received, size=self._ledger.size)
         if self.digester is not None:
             self.digester.wake()
         done = self._ledger.held_bytes if self.part is not None else received
         self.shop.emit(DownloadAdvanced(self.source, done, self._ledger.size))
 
-    async def _recover(self, failure: TrioNormanError) -> None:
+    async def _recover(self, failure: TrioNormanError, budget: RetryBudget) -> None:
         """Wait until the next try, or raise what is final."""
-        wait = self.budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
+        wait = budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
         if wait is None:
             if isinstance(failure, TransportError | ServiceError):
-                failure.attempts = self.budget.total_failures
+                failure.attempts = budget.total_failures
             raise failure
         self.shop.emit(DownloadRetrying(self.source, failure, wait))
         await trio.sleep(wait)
         is_started = self._ledger.held_bytes > 0 or self._lanes_open > 1
         if is_started and not (self._may_range and self.known.may_be_combined):
-            raise StartAnewError(failure, single=True)
+            raise StartAnewError(failure, single=True, is_paid_for=True)

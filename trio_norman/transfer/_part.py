@@ -99,10 +99,14 @@ class Part:
         """Write down what is now known of the object; `held` is what the partial has of that version."""
         with local_errors(self.name):
             self.version = version
-            if not held:
-                os.ftruncate(self._fd, 0)
-                self._written = []
             os.write(self._journal_fd, encode_version(version, held))
+
+    def start_anew(self, version: Version) -> None:
+        """Forget every byte; nobody may be writing."""
+        with local_errors(self.name):
+            self.version, self._written = version, []
+            os.write(self._journal_fd, encode_version(version))  # first: a span must never be noted that is cut off
+            os.ftruncate(self._fd, 0)
 
     def write(self, offset: int, buffers: Sequence[bytes]) -> ByteRange:
         """Write buffers one behind the other and note them in the sidecar; return the span they fill."""

@@ -1,0 +1,51 @@
+"""Cancel requests, then make one that has to work: ``_cancelling.py stock|ours URL COUNT``.
+
+It prints how many of the requests were cancelled in time, and how the last one ended.
+"""
+
+import sys
+
+import httpx
+import trio
+
+import trio_norman
+
+_SOCKETS = 5
+_PATIENCE = 2.0  # seconds for the last request
+
+
+def client(which: str) -> httpx.AsyncClient:
+    if which == "ours":
+        return httpx.AsyncClient(transport=trio_norman.TrioTransport(max_connections=_SOCKETS), timeout=_PATIENCE)
+    return httpx.AsyncClient(limits=httpx.Limits(max_connections=_SOCKETS), timeout=_PATIENCE, trust_env=False)
+
+
+async def give_up_early(http: httpx.AsyncClient, url: str, turn: int) -> bool:
+    """Ask, and cancel at a moment that wanders through the whole exchange; tell whether it was in time."""
+    with trio.move_on_after(0.000_1 * (turn % 50)) as scope:
+        await http.get(url)
+    return scope.cancelled_caught
+
+
+async def main() -> None:
+    which, url, count = sys.argv[1:]
+    async with client(which) as http:
+        cancelled = 0
+
+        async def one(turn: int) -> None:
+            nonlocal cancelled
+            cancelled += await give_up_early(http, url, turn)
+
+        for begin in range(0, int(count), 2 * _SOCKETS):  # twice as many at a time as there are places
+            async with trio.open_nursery() as nursery:
+                for turn in range(begin, min(begin + 2 * _SOCKETS, int(count))):
+                    nursery.start_soon(one, turn)
+        try:
+            ending = str((await http.get(url)).status_code)
+        except httpx.HTTPError as error:
+            ending = type(error).__name__
+    print(cancelled, ending)
+
+
+if __name__ == "__main__":
+    trio.run(main)
