@@ -21,6 +21,10 @@ def items(list_file: str) -> Iterator[tuple[str, str]]:
             yield url, name
 
 
+def open_raw(path: Path) -> BinaryIO:
+    return open(path, "wb", buffering=0)
+
+
 def write(file: BinaryIO, batch: Sequence[bytes], digest: "hashlib._Hash | None") -> None:
     for piece in batch:
         file.write(piece)
@@ -39,11 +43,12 @@ def finish(file: BinaryIO, temporary: Path, final: Path, *, sync: bool) -> None:
 async def fetch(client: httpx.AsyncClient, url: str, final: Path, *, with_sha256: bool, sync: bool) -> None:
     temporary = final.with_name(final.name + ".part")
     digest = hashlib.sha256() if with_sha256 else None
-    file = await trio.to_thread.run_sync(partial(open, temporary, "wb", buffering=0))
+    file: BinaryIO = await trio.to_thread.run_sync(open_raw, temporary)
     try:
         async with client.stream("GET", url) as response:
             response.raise_for_status()
-            batch, size = [], 0
+            batch: list[bytes] = []
+            size = 0
             async for chunk in response.aiter_raw():
                 batch.append(chunk)
                 size += len(chunk)
@@ -64,9 +69,7 @@ async def main() -> None:
 
     async def work() -> None:
         for url, name in queue:
-            await fetch(
-                client, url, Path(directory, name), with_sha256="--sha256" in flags, sync="--sync" in flags
-            )
+            await fetch(client, url, Path(directory, name), with_sha256="--sha256" in flags, sync="--sync" in flags)
 
     async with httpx.AsyncClient(limits=limits, trust_env=False, headers={"Accept-Encoding": "identity"}) as client:
         async with trio.open_nursery() as nursery:

@@ -62,7 +62,10 @@ def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(headings))]
     rules = ["-" * width if column == 0 else "-" * (width - 1) + ":" for column, width in enumerate(widths)]
     shown = [
-        [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(row, widths, strict=True))]
+        [
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         for row in rows
     ]
     return "\n".join(f"| {' | '.join(row)} |" for row in (shown[0], rules, *shown[1:]))

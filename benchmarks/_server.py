@@ -81,7 +81,9 @@ def _start(root: Path, home: Path) -> tuple[subprocess.Popen[bytes], int]:
         configuration = home / "nginx.conf"
         configuration.write_text(_CONFIGURATION.format(user=user, home=home, root=root, port=port))
         command = [program, "-p", str(home), "-c", str(configuration), "-e", str(home / "error.log")]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         if _answers(process, port):
             return process, port
         process.kill()

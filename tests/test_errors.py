@@ -110,7 +110,7 @@ def test_the_module_defines_nothing_public_but_errors() -> None:
 def test_every_class_says_what_it_means(kind: type[TrioNormanError]) -> None:
     text = vars(kind).get("__doc__")
     assert text
-    assert text.split("\n")[0].endswith((".", "."))
+    assert text.split("\n")[0].endswith(".")
     assert kind.__name__.endswith("Error")
 
 
@@ -135,7 +135,7 @@ def test_a_bad_setting_is_a_value_error_too() -> None:
 
 
 @given(error=errors())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_every_error_prints_as_harmless_text_of_bounded_length(error: TrioNormanError) -> None:
     for shown in (str(error), repr(error), "".join(traceback.format_exception_only(error)).rstrip("\n")):
         assert is_harmless(shown)
@@ -144,7 +144,7 @@ def test_every_error_prints_as_harmless_text_of_bounded_length(error: TrioNorman
 
 
 @given(error=errors(), protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_every_error_survives_pickling_and_copying(error: TrioNormanError, protocol: int) -> None:
     for twin in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)
@@ -170,7 +170,7 @@ def test_no_error_shows_more_of_a_url_than_may_be_seen(
 @given(error=errors())
 def test_errors_compare_by_identity_and_can_stand_in_sets(error: TrioNormanError) -> None:
     twin = copy.copy(error)
-    assert error == error  # noqa: PLR0124
+    assert error == error
     assert error != twin
     assert len({error, twin, error}) == 2
 
@@ -193,7 +193,7 @@ def test_what_a_peer_said_is_escaped_on_the_way_in(url: str, reason: str) -> Non
         (ConfigurationError("no key"), "no key"),
         (ConfigurationError("no key", "give one"), "no key: give one"),
         (TransportError("GET", "https://h/x?s"), "the request failed: GET https://h/x"),
-        (ProtocolError("GET", "https://h/x", "bad chunk"), "the answer breaks the protocol: GET https://h/x: bad chunk"),
+        (ProtocolError("GET", "https://h/x", "cut"), "the answer breaks the protocol: GET https://h/x: cut"),
         (
             TransportError("GET", "https://h/x", "reset", 3),
             "the request failed: GET https://h/x: reset (after 3 attempts)",
@@ -201,8 +201,8 @@ def test_what_a_peer_said_is_escaped_on_the_way_in(url: str, reason: str) -> Non
         (ServiceError("GET", "https://h/x", 418), "GET https://h/x was answered with status 418"),
         (
             NotFoundError("GET", "https://h/x", 404, "not_found", "no such run", "r-1", None, 2),
-            "GET https://h/x was answered with status 404; not_found; no such run; check the id; it may be deleted or belong "
-            "to another account; request id r-1; after 2 attempts",
+            "GET https://h/x was answered with status 404; not_found; no such run; check the id; it may be deleted or "
+            "belong to another account; request id r-1; after 2 attempts",
         ),
         (
             MalformedResponseError("GET", "https://h/x", ["no int @ items[3].size", "missing @ total"]),

@@ -20,7 +20,8 @@ def lone_error_unwrapped(foremost: Callable[[list[BaseException]], BaseException
         yield
         return
     except BaseExceptionGroup as group:
-        real = [error for error in group.exceptions if not isinstance(error, trio.Cancelled)]
+        _, rest = group.split(trio.Cancelled)
+        real = [] if rest is None else list(rest.exceptions)
         if not real or (len(real) > 1 and foremost is None):
             raise
         picked = real[0] if foremost is None or len(real) == 1 else foremost(real)

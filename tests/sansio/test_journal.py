@@ -108,8 +108,8 @@ def test_a_harmed_sidecar_holds_a_prefix_of_what_was_written_or_a_record_of_it_t
         return
     assert read.header == header
     written = {(note.span, note.synced) for note in single_lines(notes) if note.span is not None}
-    assert {span for span in read.held} <= {span for span, _ in written}
-    assert {span for span in read.synced} <= {span for span, synced in written if synced}
+    assert set(read.held) <= {span for span, _ in written}
+    assert set(read.synced) <= {span for span, synced in written if synced}
     assert read.version in [Version(), *(note.version for note in notes)]
 
 

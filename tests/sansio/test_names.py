@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import names, safe_names, texts
-from trio_norman._sansio.names import LONGEST_NAME, collision_key, partial_stem, safe_name
+from trio_norman._sansio.names import LONGEST_NAME, NameSet, collision_key, partial_stem, safe_name
 
 DESTINATION = Path("/srv/downloads")
 
@@ -18,7 +18,8 @@ def test_any_text_is_refused_or_becomes_one_component_inside_the_destination(tex
     try:
         name = safe_name(text)
     except ValueError as error:
-        assert str(error).isprintable()
+        problem = str(error)
+        assert problem.startswith("the name ")
         return
     assert (DESTINATION / name).parent == DESTINATION
     assert PurePosixPath(name).parts == (name,)
@@ -40,13 +41,13 @@ def test_plain_names_are_kept_exactly(name: str) -> None:
     "text",
     [
         "", ".", "..", "a/b", "../x", "/x", "a\\b", "C:x", "x:stream", "a*", "a?", 'a"b', "a<b", "a>b", "a|b",
-        "a\x00b", "a\nb", "a\x1bb", "a\x7fb", "a\x85b", "a\u200bb", "a\u202eb", "a\u2066b", "a\u2028b", "\ufeffa", "a\ud800",
-        "-rf", "~", "~root", " a", "a ", "a.", "a...", "\u3000a", "a\xa0",
+        "a\x00b", "a\nb", "a\x1bb", "a\x7fb", "a\x85b", "a\u200bb", "a\u202eb", "a\u2066b", "a\u2028b", "\ufeffa",
+        "a\ud800", "-rf", "~", "~root", " a", "a ", "a.", "a...", "\u3000a", "a\xa0",
         "CON", "con", "con.txt", "Aux.tar.gz", "nul .x", "COM1", "lpt9.log", "com\u00b9", "CONIN$", "clock$",
     ],
 )  # fmt: skip
 def test_names_that_are_more_than_a_name_somewhere_are_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="the name"):
         safe_name(text)
 
 
@@ -109,3 +110,24 @@ def test_a_name_is_shortened_only_if_it_must_be() -> None:
     longest = "x" * (LONGEST_NAME - 65)
     assert partial_stem(longest) == f".{longest}"
     assert partial_stem(longest + "x") != f".{longest}x"
+
+
+# ---- the names of a batch
+
+
+@given(chosen=st.lists(texts(max_size=3)))
+def test_a_batch_takes_every_name_once_in_any_case_or_form(chosen: list[str]) -> None:
+    batch, keys = NameSet(), set()
+    for name in chosen:
+        assert batch.add(name) == (collision_key(name) not in keys)
+        keys.add(collision_key(name))
+        assert not batch.add(name)
+        assert len(batch) == len(keys)
+
+
+def test_a_batch_that_grows_forgets_no_name() -> None:
+    batch = NameSet()
+    assert all(batch.add(f"part-{number}") for number in range(5000))
+    assert not any(batch.add(f"PART-{number}") for number in range(5000))
+    assert len(batch) == 5000
+    assert all(batch.add(f"rest-{number}") for number in range(5000))

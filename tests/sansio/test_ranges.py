@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
@@ -24,7 +25,7 @@ def test_a_span_never_starts_before_the_object_nor_stops_before_it_starts(start:
     if 0 <= start <= stop:
         assert len(ByteRange(start, stop)) == stop - start
     else:
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"start|stop"):
             ByteRange(start, stop)
 
 
@@ -37,7 +38,7 @@ def test_merging_keeps_exactly_the_same_bytes(spans: list[ByteRange]) -> None:
 def test_merged_spans_are_in_order_not_empty_and_do_not_touch(spans: list[ByteRange]) -> None:
     result = merged(spans)
     assert all(span.start < span.stop for span in result)
-    assert all(left.stop < right.start for left, right in zip(result, result[1:], strict=False))
+    assert all(left.stop < right.start for left, right in pairwise(result))
     assert merged(reversed(result)) == result
 
 
@@ -99,9 +100,9 @@ def test_content_range_reads_the_forms_of_the_standard(text: str, span: ByteRang
 @pytest.mark.parametrize(
     "text",
     [
-        "", "bytes", "bytes */*", "bytes 5-9", "bytes 5-4/9", "bytes 5-9/9", "bytes x-y/z", "items 0-0/1", "bytes=0-0/1",
-        "bytes 0-0/1, bytes 2-2/3", "bytes -5/9", "bytes 5-/9", "bytes +5-9/10", "bytes 0-0/-1", "bytes ٣-٤/٩",
-        "bytes 1e3-2e3/9e9", "bytes 0-99999999999999999999/*",
+        "", "bytes", "bytes */*", "bytes 5-9", "bytes 5-4/9", "bytes 5-9/9", "bytes x-y/z", "items 0-0/1",
+        "bytes=0-0/1", "bytes 0-0/1, bytes 2-2/3", "bytes -5/9", "bytes 5-/9", "bytes +5-9/10", "bytes 0-0/-1",
+        "bytes ٣-٤/٩", "bytes 1e3-2e3/9e9", "bytes 0-99999999999999999999/*",
     ],
 )  # fmt: skip
 def test_content_range_refuses_everything_else(text: str) -> None:
@@ -265,7 +266,7 @@ class Download(RuleBasedStateMachine):
             self.ledger.release(lane)
 
 
-Download.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Download.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
 TestDownload = Download.TestCase
 
 
@@ -307,7 +308,7 @@ def test_a_lane_that_was_forgotten_cannot_be_released() -> None:
     lane = ledger.take()
     ledger.open_whole()
     assert lane is not None
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not in list"):
         ledger.release(lane)
 
 

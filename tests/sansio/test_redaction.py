@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 from tests.strategies import NASTY, hosts, is_harmless, secrets, texts, urls
 from trio_norman._sansio.redaction import REDACTED, SHOWN_LENGTH, Secret, printable, public_url
 
+#: The oldest way to put texts together.
+PERCENT = "%s %r"
+
 
 @attrs.frozen
 class Holder:
@@ -33,10 +36,12 @@ class Holder:
 def test_a_secret_never_shows_where_it_is_printed(text: str) -> None:
     secret, holder = Secret(text), Holder("x", Secret(text))
     shown = [
-        repr(secret), str(secret), f"{secret}", f"{secret!r}", f"{secret:>30}", "{:.5}".format(secret), "%s %r" % (secret, secret),
+        repr(secret), str(secret), f"{secret}", f"{secret!r}", f"{secret:>30}", f"{secret:.5}",
+        PERCENT % (secret, secret), "{} {!r}".format(*[secret, secret]),
         repr([secret]), repr({secret: secret}), repr(holder), str(attrs.asdict(holder)), pprint.pformat(holder),
         ascii(secret), repr(Exception(secret)), string.Template("$key").substitute(key=secret),
-        "".join(traceback.format_exception_only(ValueError(secret))), repr(copy.copy(secret)), repr(copy.deepcopy(holder)),
+        "".join(traceback.format_exception_only(ValueError(secret))),
+        repr(copy.copy(secret)), repr(copy.deepcopy(holder)),
     ]  # fmt: skip
     assert not [each for each in shown if text in each]
     assert str(secret) == repr(secret) == REDACTED

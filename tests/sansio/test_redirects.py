@@ -46,7 +46,8 @@ def test_a_redirect_is_followed_to_where_it_points(location: str, target: str) -
     "location",
     [
         None, "", "file:///etc/passwd", "ftp://h/x", "javascript:alert(1)", "data:,x", "mailto:a@b",
-        "https://[", "https://h:99999/", "https://h:x/", "/a\r\nX: y", "/a\x00", "/\u00fc", "https://bücher.example/", "/\x7f",
+        "https://[", "https://h:99999/", "https://h:x/",
+        "/a\r\nX: y", "/a\x00", "/\u00fc", "https://bücher.example/", "/\x7f",
     ],
 )  # fmt: skip
 def test_a_redirect_without_a_usable_target_is_refused(location: str | None) -> None:

@@ -142,12 +142,12 @@ def test_the_limits_are_those_that_are_promised() -> None:
 
 @pytest.mark.parametrize("name", ["attempts", "seconds", "initial", "longest", "longest_retry_after"])
 def test_a_policy_of_negative_numbers_is_refused(name: str) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be"):
         RetryPolicy(**{name: -1})
 
 
 def test_a_policy_makes_at_least_one_attempt() -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be"):
         RetryPolicy(attempts=0)
 
 

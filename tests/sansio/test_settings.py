@@ -138,7 +138,8 @@ def test_a_key_can_stand_in_a_header_or_is_refused_without_being_shown(key: str)
     try:
         checked = checked_key(key).reveal()
     except ConfigurationError as error:
-        assert len(key) < 8 or key not in str(error)
+        shown = str(error)
+        assert len(key) < 8 or key not in shown
     else:
         assert checked
         assert set(checked) <= {chr(code) for code in range(0x21, 0x7F)}
@@ -199,8 +200,20 @@ def test_plain_http_within_this_machine_needs_no_permission(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["h", "127.1", "0x7f.1", "2130706433", "0.0.0.0", "10.0.0.1", "[::]", "localhost.h", "notlocalhost", "169.254.169.254"]
-)  # fmt: skip
+    "host",
+    [
+        "h",
+        "127.1",
+        "0x7f.1",
+        "2130706433",
+        "0.0.0.0",
+        "10.0.0.1",
+        "[::]",
+        "localhost.h",
+        "notlocalhost",
+        "169.254.169.254",
+    ],
+)
 def test_plain_http_to_another_machine_must_be_allowed_by_name(host: str) -> None:
     with pytest.raises(AddressError, match="plain http"):
         service_root(f"http://{host}", allow_http=False)
@@ -212,9 +225,11 @@ def test_any_text_is_an_address_or_a_documented_error(url: str, allow_http: bool
     try:
         check_address(url, allow_http=allow_http, advice="change it")
     except ConfigurationError as error:
-        assert error.advice == "change it"
+        shown = str(error)
+        assert shown.endswith(": change it")
     except AddressError as error:
-        assert is_harmless(str(error))
+        shown = str(error)
+        assert is_harmless(shown)
     else:
         parts = urlsplit(url.strip())
         assert parts.scheme in {"http", "https"}

@@ -73,7 +73,7 @@ def test_a_limit_of_nothing_is_met_by_every_sign_of_life() -> None:
 
 @pytest.mark.parametrize(("rate", "seconds"), [(-1.0, 30.0), (1.0, 0.0), (1.0, -1.0)])
 def test_a_limit_that_no_body_could_be_judged_by_is_refused(rate: float, seconds: float) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must be"):
         StallLimit(rate, seconds)
 
 

@@ -34,9 +34,9 @@ class PageWalk:
         numbered: Whether positions count pages (from 1) instead of items (from 0).
         most_pages: A list with more pages than this is taken for endless.
 
-    A page whose items all stood on an earlier page ends the walk with an error, and so does one that announces more
-    and holds nothing, or answers another position than was asked. Only a digest is kept of each page, so memory stays
-    small over a million items. `total` is never trusted: the items decide.
+    A page whose items all stood on an earlier page ends the walk with an error, and so does one on which the list
+    begins again, one that announces more and holds nothing, and one for another position than was asked. Only digests
+    are kept, two of each page, so memory stays small over a million items. `total` is never trusted: the items decide.
     """
 
     limit: int
@@ -46,6 +46,7 @@ class PageWalk:
     pages: int = attrs.field(init=False, default=0)
     is_over: bool = attrs.field(init=False, default=False)
     _seen: set[bytes] = attrs.field(init=False, factory=set)
+    _beginnings: set[bytes] = attrs.field(init=False, factory=set)
     _last: frozenset[str] = attrs.field(init=False, default=frozenset())
 
     def accept(self, page: PageFacts) -> list[int]:
@@ -63,6 +64,7 @@ class PageWalk:
         fresh = [index for index, key in enumerate(page.keys) if key not in self._last]
         if page.keys:
             self._seen.add(_digest(page.keys))
+            self._beginnings.add(_digest(page.keys[:1]))
             self._last = frozenset(page.keys)
         self.position += 1 if self.numbered else len(page.keys)
         self.is_over = self._ends(page)
@@ -77,6 +79,8 @@ class PageWalk:
             return "one page has the same item twice"
         if page.keys and (_digest(page.keys) in self._seen or self._last.issuperset(page.keys)):
             return f"page {self.pages} repeats items that came before"
+        if any(_digest([key]) in self._beginnings for key in page.keys if key not in self._last):
+            return f"page {self.pages} repeats items that came before: the list begins again"
         if not page.keys and page.has_more:
             return f"page {self.pages} is empty and says that more follows"
         if page.has_more and page.limit is not None and page.limit <= 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
@@ -35,22 +36,36 @@ from ._errors import errors_translated
 from ._gate import Gates
 
 LARGEST_BODY = 16 * 2**20  # bytes of one JSON answer
+LARGEST_ERROR_BODY = 64 * 1024  # bytes; what comes after is not read
 _SOCKETS = 16
+_QUERY = re.compile(rb"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
 
 
-class KeyForOneOrigin(httpx.Auth):
-    """Put the key on requests to one origin and on no other, whoever sends them."""
+class KeyForOneOrigin(httpx.AsyncBaseTransport):
+    """Put the key on requests to one origin and on no other, whoever sends them.
 
-    def __init__(self, header: str, key: Secret, root: str) -> None:
-        self._header, self._key, self._origin = header, key, origin(root)
+    It stands below httpx's client and not in it, as an `httpx.Auth` would: there a redirect takes the header along to
+    another origin, and every `response.request` shows the key.
+    """
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the header where it belongs; drop it elsewhere."""
+    def __init__(self, inner: httpx.AsyncBaseTransport, header: str, key: Secret, root: str) -> None:
+        self._inner, self._header, self._key, self._origin = inner, header, key, origin(root)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Add the header where it belongs, drop it elsewhere, and pass the request on."""
+        headers = httpx.Headers(request.headers)
+        headers.pop(self._header, None)
         if origin(str(request.url)) == self._origin:
-            request.headers[self._header] = self._key.reveal()
-        else:
-            request.headers.pop(self._header, None)
-        yield request
+            headers[self._header] = self._key.reveal()
+        return await self._inner.handle_async_request(
+            httpx.Request(
+                request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
+            )
+        )
+
+    async def aclose(self) -> None:
+        """Close what is below."""
+        await self._inner.aclose()
 
 
 @attrs.frozen
@@ -71,6 +86,7 @@ class JsonClient:
     root: str
     policy: RetryPolicy
     head_seconds: float
+    _key: Secret
     _gates: Gates = attrs.field(init=False)
     _luck: Callable[[], float] = attrs.field(default=random.random)
 
@@ -121,7 +137,7 @@ class JsonClient:
                     shield=True
                 ):  # a user's own transport may leak a slot if its closing is cancelled
                     await response.aclose()
-            return _understood(method, url, response, body)
+            return _understood(method, url, response, body, self._key)
         raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
 
     async def _body(self, method: str, url: str, response: httpx.Response) -> bytes:
@@ -129,6 +145,8 @@ class JsonClient:
         with errors_translated(method, url, in_body=True):
             async for chunk in response.aiter_raw():
                 body += chunk
+                if response.status_code >= 300 and len(body) >= LARGEST_ERROR_BODY:
+                    return bytes(body[:LARGEST_ERROR_BODY])
                 if len(body) > LARGEST_BODY:
                     raise LimitExceededError(method, url, "the answer", LARGEST_BODY)
         return bytes(body)
@@ -138,11 +156,11 @@ def _may_repeat(method: str, error: TrioNormanError) -> bool:
     return method in SAFE_METHODS or isinstance(error, ConnectError | NameResolutionError)
 
 
-def _understood(method: str, url: str, response: httpx.Response, body: bytes) -> JsonAnswer:
+def _understood(method: str, url: str, response: httpx.Response, body: bytes, key: Secret) -> JsonAnswer:
     headers = dict(lower_headers(response.headers.raw))
     now = datetime.now(UTC)
     if not 200 <= response.status_code < 300:
-        raise error_of_status(method, url, response.status_code, headers, body, now=now)
+        raise error_of_status(method, url, response.status_code, headers, _without_secrets(body, key), now=now)
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise ProtocolError(method, url, "the answer is encoded although identity was asked for")
     clock, request_id = http_date(headers.get("date", "")) or now, headers.get("x-request-id")
@@ -151,10 +169,15 @@ def _understood(method: str, url: str, response: httpx.Response, body: bytes) ->
     try:
         return JsonAnswer(url, decode_json(body), clock, request_id)
     except ValueError as error:
-        start = body[:200].decode(errors="replace")
+        start = _without_secrets(body[:4096], key)[:200].decode(errors="replace")
         kind = headers.get("content-type", "none")
         problems = (f"{error} @ $", f"content type {kind}", f"it begins with {start!r}")
         raise UndecodableResponseError(method, url, problems, request_id) from None
+
+
+def _without_secrets(body: bytes, key: Secret) -> bytes:
+    """Leave out what an error must not repeat: our key, which some services quote, and the queries of signed URLs."""
+    return _QUERY.sub(rb"\1?<redacted>", body.replace(key.reveal().encode(), b"<redacted>"))
 
 
 def _tolerated(body: bytes) -> Any:
@@ -181,8 +204,7 @@ async def open_json_client(
     if transport is None:
         transport = await new_transport(settings, max_connections=_SOCKETS)
     http_client = httpx.AsyncClient(
-        transport=transport,
-        auth=KeyForOneOrigin(key_header, key, root),
+        transport=KeyForOneOrigin(transport, key_header, key, root),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
         timeout=httpx.Timeout(**settings.timeouts()),
         trust_env=False,
@@ -191,7 +213,7 @@ async def open_json_client(
     )
     http_client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # none is ever kept
     try:
-        yield JsonClient(http_client, root, policy, settings.head_seconds)
+        yield JsonClient(http_client, root, policy, settings.head_seconds, key)
     finally:
         if settings.transport is None:
             with trio.CancelScope(shield=True):

@@ -13,6 +13,7 @@ import trio
 
 from .._version import __version__
 from ..errors import ConfigurationError, LocalFileError
+from ._tls import default_context
 from ._transport import TrioTransport
 
 USER_AGENT = f"trio-norman/{__version__}"
@@ -42,8 +43,7 @@ class ConnectionSettings:
 
 
 def _tls_context(ca_file: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = default_context()
     try:
         context.load_verify_locations(cafile=ca_file)
     except ssl.SSLError:

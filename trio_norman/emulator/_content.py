@@ -12,7 +12,7 @@ import attrs
 
 PAGE = 4096  # bytes; every aligned page of a content carries a stamp of its own
 BLOCK = 1 << 20  # bytes that are taken from the pool at one place
-READ_BLOCK = 1 << 19  # bytes that are handed to the network at once
+READ_BLOCK = 1 << 18  # bytes that are handed to the network at once
 
 _POOL_SIZE = 4 << 20
 _ODD = 0x9E3779B97F4A7C15  # odd, so that page numbers map one to one onto 64-bit stamps

@@ -79,10 +79,10 @@ class Gate:
                     (b"date", http_date(self.clock.now()).encode()),
                     (b"x-request-id", f"api-{record.number}".encode()),
                 ]
-            await send(message)
             if message["type"] == "http.response.body":
                 record.sent_bytes += len(message.get("body", b""))
                 record.is_finished = not message.get("more_body", False)
+            await send(message)
 
         return send_noted
 

@@ -73,8 +73,8 @@ import attrs
 
 # What the values are; a value of another kind is refused at once, like a misspelt name.
 _SIZES = """
-times reset trunc stall drip rate hdrsize hdrs interim status headstatus redirect rcode rbomb shift crshift rangeshort rangelong
-shortcl overcl corrupt zero chunkext trailers badchunk bomb size
+times reset trunc stall drip rate hdrsize hdrs interim status headstatus redirect rcode rbomb shift crshift rangeshort
+rangelong shortcl overcl corrupt zero chunkext trailers badchunk bomb size
 """
 _NUMBERS = "p hdelay hdrip expire"
 _TEXTS = """

@@ -24,7 +24,7 @@ class LoggedRequest:
     started_at: float  # emulated wall time, Unix seconds
     body: bytes = attrs.field(default=b"", repr=False)
     status: int | None = None
-    sent_bytes: int = 0  # body bytes handed to the connection, without chunk framing
+    sent_bytes: int = 0  # body bytes handed over, without chunk framing; up to 256 KiB may be on the way
     is_finished: bool = False
 
 

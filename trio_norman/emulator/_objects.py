@@ -106,8 +106,8 @@ class Objects:
         if kind == "blobs":
             return self._blob(rest, version, tag, size, modified_at)
         if kind == "models" and rest.endswith(".zip"):
-            checkpoint = self.state.find_path(rest.removesuffix(".zip"))
-            if checkpoint is None or checkpoint.object_key != key:
+            checkpoint = self._checkpoint_of(key)
+            if checkpoint is None:
                 return None
             changed = attrs.evolve(
                 checkpoint,
@@ -117,6 +117,13 @@ class Objects:
             modified_at = checkpoint.created_at + 60 * (version or tag)
             identity, content = self.checkpoint_content(changed)
             return StoredObject(identity, content, modified_at, "application/zip", True, str(tag or ""))
+        return None
+
+    def _checkpoint_of(self, key: str) -> Checkpoint | None:
+        path = key.removeprefix("models/").removesuffix(".zip")
+        for found in (self.state.find_path(path), self.state.find_checkpoint(path.rpartition("/")[2])):
+            if found is not None and found.object_key == key:
+                return found
         return None
 
     def checkpoint_content(self, checkpoint: Checkpoint) -> tuple[str, Content]:

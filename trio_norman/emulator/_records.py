@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 CHECKPOINT_KINDS = ("training", "sampler")
 
 
@@ -28,8 +31,9 @@ class Checkpoint:
 
     @property
     def object_key(self) -> str:
-        """The key of its archive in the object storage."""
-        return f"models/{self.path}.zip"
+        """The key of its archive in the object storage; a name that no URL should hold is replaced in it."""
+        name = self.name if _PLAIN_NAME.fullmatch(self.name) else self.checkpoint_id
+        return f"models/{self.user_id}/{self.training_run_id}/weights/{name}.zip"
 
 
 @attrs.frozen

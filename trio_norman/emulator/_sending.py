@@ -138,8 +138,11 @@ class Sending:
                 if self.cut_in() <= 0:
                     await self._send_head()
                     await self.wire.sever(rst=False)
-                await self._send_piece(piece)
+                # Noted before it is sent, as the client may look at the log the moment that it has the last byte.
                 sent += len(piece)
+                self.record.sent_bytes += len(piece)
+                self.record.is_finished = sent == body.length
+                await self._send_piece(piece)
                 rest = rest[len(piece) :]
         if cut is not None and sent >= cut.at:
             await self._strike(cut)
@@ -167,7 +170,6 @@ class Sending:
             await self._send_head()
             await self.wire.send(piece)
         self._unsent_head = b""
-        self.record.sent_bytes += len(piece)
 
     async def _send_end(self) -> None:
         if self.answer.framing == "chunked":

@@ -99,7 +99,10 @@ async def _serve_listener(
 
 async def _serve_api(emulator: Emulator, config: Config, stream: trio.SocketStream) -> None:
     wrapped: Any = wrap_app(cast(Any, emulator.app), config.wsgi_max_body_size, "asgi")
-    client = stream.socket.getpeername()[:2]
+    try:
+        client = stream.socket.getpeername()[:2]
+    except OSError:
+        return  # it left before it was served
     emulator.drops[client] = functools.partial(_reset, stream)
     with emulator.api_connections.one_more():
         async with trio.open_nursery() as nursery:

@@ -75,7 +75,9 @@ class Storage:
             answer = error_answer(400, "InvalidArgument", str(error), resource=request.path)
             signature, asked, knobs, stored = {}, Knobs(), Knobs(), None
         answer = _framed(answer, knobs, record.number, self.clock.now())
-        sending = Sending(wire, answer, knobs, record, self._cut_in(request, signature, knobs), self._ready_for(stored))
+        sending = Sending(
+            wire, answer, knobs, record, self._cut_in(request, signature, knobs, stored), self._ready_for(stored)
+        )
         if stored is not None and stored.content.size > _PREPARED_AHEAD and request.method == "GET":
             nursery.start_soon(self.objects.finish_checksum, stored.content)
         return await sending.run(with_body=request.method != "HEAD", keeps_alive=request.keeps_alive)
@@ -170,8 +172,10 @@ class Storage:
         first = self._first_use.setdefault(key, self.clock.now())
         return first + lifetime - self.clock.now()
 
-    def _cut_in(self, request: Request, signature: dict[str, str], knobs: Knobs) -> Callable[[], float]:
-        if not knobs.flag("expire_cut"):
+    def _cut_in(
+        self, request: Request, signature: dict[str, str], knobs: Knobs, stored: StoredObject | None
+    ) -> Callable[[], float]:
+        if stored is None or not knobs.flag("expire_cut"):
             return lambda: math.inf
         return lambda: self._expires_in(request, signature, knobs)
 

@@ -126,6 +126,11 @@ def runs_facts(page: TrainingRunsPage) -> PageFacts:
     return PageFacts(keys, page.has_more, page.total, page.limit, page.offset)
 
 
+def checkpoint_list_facts(found: CheckpointList) -> PageFacts:
+    """Return the facts of a list without pages: it is all there is."""
+    return PageFacts([checkpoint.checkpoint_id for checkpoint in found.checkpoints], has_more=False)
+
+
 def checkpoints_facts(page: CheckpointsPage) -> PageFacts:
     """Return what a page of checkpoints says of itself."""
     keys = [checkpoint.checkpoint_id for checkpoint in page.checkpoints]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import attrs
-import httpx
 import trio
 
 from .._lifetimes import lone_error_unwrapped
@@ -25,7 +24,17 @@ from ..transfer import Downloads, Link, Source, Transfer, download_many
 from ..transfer._model import DownloadResult, OnEvent, Options
 from . import _classic as api
 from ._converter import from_wire
-from ._downloads import Downloadable, Items, checkpoint_file_name, each, link_of, source_of, training_run_of
+from ._downloads import (
+    Downloadable,
+    Items,
+    check_item,
+    checkpoint_file_name,
+    each,
+    link_of,
+    of_run,
+    source_of,
+    training_run_of,
+)
 from ._models import (
     ArchiveUrl,
     Checkpoint,
@@ -43,6 +52,9 @@ from ._models import (
     WeightsPage,
 )
 from ._pages import Page, PageIterator
+
+if TYPE_CHECKING:
+    import httpx
 
 _MOST_SOCKETS = 1000  # of the pool for bodies; every batch keeps to its own, smaller limit
 
@@ -62,7 +74,7 @@ class _Open:
     root: str
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class RestClient:
     """The training service, for as long as the client's ``async with`` block lasts.
 
@@ -79,6 +91,9 @@ class RestClient:
     _state: _Open | None = attrs.field(init=False, default=None)
     _uses: set[trio.CancelScope] = attrs.field(init=False, factory=set)
     _lifetime: AbstractAsyncContextManager[None] | None = attrs.field(init=False, default=None)
+
+    def __repr__(self) -> str:
+        return f"<RestClient, {'not open' if self._state is None else f'open on {self._state.root}'}>"
 
     async def __aenter__(self) -> Self:
         if self._lifetime is not None:
@@ -206,13 +221,16 @@ class RestClient:
     async def list_checkpoints(self, training_run_id: str) -> CheckpointList:
         """Return all checkpoints of a run; the service does not page them."""
         found = await self._get(api.checkpoints(training_run_id))
-        named = [attrs.evolve(checkpoint, training_run_id=training_run_id) for checkpoint in found.checkpoints]
-        return attrs.evolve(found, checkpoints=tuple(named))
+        return attrs.evolve(found, checkpoints=of_run(training_run_id, found))
 
-    async def iter_checkpoints(self, training_run_id: str) -> AsyncGenerator[Checkpoint, None]:
+    def iter_checkpoints(self, training_run_id: str) -> PageIterator[Checkpoint]:
         """Iterate over the checkpoints of a run."""
-        for checkpoint in (await self.list_checkpoints(training_run_id)).checkpoints:
-            yield checkpoint
+        return self._iterate(
+            lambda _: api.checkpoints(training_run_id),
+            partial(of_run, training_run_id),
+            api.checkpoint_list_facts,
+            PageWalk(1),
+        )
 
     async def get_checkpoint_archive_url(self, training_run_id: str, checkpoint_id: str) -> ArchiveUrl:
         """Return a signed URL of a checkpoint's archive, and until when it is good."""
@@ -278,7 +296,8 @@ class RestClient:
         walk: PageWalk,
     ) -> PageIterator[T]:
         call(walk.position)  # refuse bad arguments here, not in the first iteration
-        return PageIterator(partial(self._page, call, items, facts), walk, self._open_state().nursery)
+        self._open_state()
+        return PageIterator(partial(self._page, call, items, facts), walk, lambda: self._open_state().nursery)
 
     async def _page(
         self,
@@ -371,10 +390,12 @@ class RestClient:
 
     async def _sources(self, items: Items | str, file_name: FileName) -> AsyncGenerator[Source, None]:
         chosen = (await self.list_checkpoints(items)).checkpoints if isinstance(items, str) else items
-        async for item in each(chosen):
-            yield self._source(item, file_name)
+        async with aclosing(each(chosen)) as all_of_them:
+            async for item in all_of_them:
+                yield self._source(item, file_name)
 
     def _source(self, item: Downloadable, file_name: FileName) -> Source:
+        check_item(item)
         return source_of(item, service=self._open_state().root, name=file_name(item), link=self._link)
 
     async def _link(self, item: Downloadable) -> Link:

@@ -94,12 +94,15 @@ def _reader(kind: type[M], converter: cattrs.Converter) -> Callable[[Any, Any], 
     overrides: dict[str, Any] = {field: override(rename=name) for field, name in names.items()}
     read = make_dict_structure_fn(kind, converter, extra=override(omit=True), **overrides)
     known = {names.get(field.name, field.name) for field in attrs.fields(kind)} - {"extra"}
+    required = {names.get(field.name, field.name) for field in attrs.fields(kind) if field.default is attrs.NOTHING}
 
     def structure(value: Any, _: Any) -> M:
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, got {type(value).__name__}")
         unknown = {key: item for key, item in value.items() if key not in known}
-        return attrs.evolve(read(value, kind), extra=unknown)
+        # null says no more than silence does, except where something is required
+        told = {key: item for key, item in value.items() if item is not None or key in required}
+        return attrs.evolve(read(told, kind), extra=unknown)
 
     return structure
 
@@ -135,6 +138,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook_func(lambda kind: kind == (CheckpointType | str | None), _word)
     converter.register_unstructure_hook(Timestamp, lambda stamp: stamp.raw)
     converter.register_unstructure_hook(Secret, str)
+    converter.register_unstructure_hook(CheckpointType, lambda word: word.value)
     converter.register_structure_hook_factory(_is_model, _reader)
     converter.register_unstructure_hook_factory(_is_model, _writer)
     converter.register_structure_hook_factory(is_sequence, _sequence)

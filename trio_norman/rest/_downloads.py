@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+
+import attrs
 
 from .._sansio.expiry import url_lifetime
 from .._wire._client import JsonAnswer
 from ..errors import ConfigurationError
 from ..transfer import Link, Source
-from ._models import ArchiveUrl, Checkpoint, Weight
+from ._models import ArchiveUrl, Checkpoint, CheckpointList, Weight
 
 Downloadable = Checkpoint | Weight
 Items = Iterable[Downloadable] | AsyncIterable[Downloadable]
@@ -22,6 +24,17 @@ def checkpoint_file_name(item: Downloadable) -> str:
     identity = item.cuid if isinstance(item, Weight) else item.checkpoint_id
     name = (item.path or "").rpartition("/")[2].removesuffix(".zip")
     return f"{name}-{identity}.zip" if name else f"{identity}.zip"
+
+
+def check_item(item: object) -> None:
+    """Refuse what is neither a checkpoint nor a weight with a `ConfigurationError`."""
+    if not isinstance(item, Checkpoint | Weight):
+        raise ConfigurationError(f"a {type(item).__name__} cannot be downloaded", "pass checkpoints or weights")
+
+
+def of_run(training_run_id: str, found: CheckpointList) -> tuple[Checkpoint, ...]:
+    """Return a run's checkpoints with the run written into them."""
+    return tuple(attrs.evolve(checkpoint, training_run_id=training_run_id) for checkpoint in found.checkpoints)
 
 
 def training_run_of(checkpoint: Checkpoint) -> str | None:
@@ -47,17 +60,20 @@ def source_of(
     """Describe the archive of one checkpoint (or weight) to the engine."""
     if isinstance(item, Weight):
         return Source(name, lambda: link(item), f"{service}#weight/{item.cuid}", item=item)
-    if not isinstance(item, Checkpoint):
-        raise ConfigurationError(f"a {type(item).__name__} cannot be downloaded", "pass checkpoints or weights")
     identity = f"{service}#checkpoint/{item.checkpoint_id}"
     return Source(name, lambda: link(item), identity, size_bytes=item.size_bytes, item=item)
 
 
-async def each(items: Items) -> AsyncIterator[Downloadable]:
-    """Go through any iterable of items."""
+async def each(items: Items) -> AsyncGenerator[Downloadable, None]:
+    """Go through any iterable of items; an asynchronous generator is closed at the end."""
     if isinstance(items, AsyncIterable):
-        async for item in items:
-            yield item
+        iterator = aiter(items)
+        try:
+            async for item in iterator:
+                yield item
+        finally:
+            if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
+                await iterator.aclose()
     else:
         for item in items:
             yield item

@@ -29,10 +29,13 @@ class CheckpointType(StrEnum):
 class Model:
     """Base of every answer; `extra` holds the fields that this version does not know."""
 
-    extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object as the service wrote it: its field names, its spelling of times, unknown fields too."""
+        """Return the object as the service wrote it: its field names, its spelling of times, unknown fields too.
+
+        Fields that it left out are there, with their defaults; secrets stay ``<redacted>``.
+        """
         from ._converter import to_wire  # the converter reads this module's classes
 
         return to_wire(self)
@@ -181,7 +184,7 @@ class LoraConfig(Model):
     train_mlp: bool = True
     train_attn: bool = True
     train_unembed: bool = False
-    trainable_token_indices: Any = None
+    trainable_token_indices: Any = attrs.field(default=None, hash=False)
 
 
 @attrs.frozen

@@ -63,13 +63,14 @@ class PageIterator(Generic[T]):
     Raises:
         PagingError: When pages repeat or contradict each other; every item that was yielded before is right.
         TrioNormanError: Whatever fetching a page raises, at the place in the list where that page would be.
+        trio.ClosedResourceError: When the client is closed.
 
     Cancellation: nothing is lost; iterate on.
     """
 
     _fetch_page: FetchPage[T]
     _walk: PageWalk
-    _nursery: trio.Nursery
+    _nursery: Callable[[], trio.Nursery]  # raises once the client is closed
     _items: deque[T] = attrs.field(init=False, factory=deque)
     _ahead: _Ahead[T] | None = attrs.field(init=False, default=None)
 
@@ -77,6 +78,7 @@ class PageIterator(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        self._nursery()
         await trio.lowlevel.checkpoint()
         while not self._items:
             if self._walk.is_over:
@@ -100,6 +102,7 @@ class PageIterator(Generic[T]):
             self._read_ahead()
 
     def _read_ahead(self) -> _Ahead[T]:
-        self._ahead = _Ahead()
-        self._nursery.start_soon(self._ahead.fetch, self._fetch_page, self._walk.position)
-        return self._ahead
+        nursery, ahead = self._nursery(), _Ahead[T]()
+        nursery.start_soon(ahead.fetch, self._fetch_page, self._walk.position)
+        self._ahead = ahead
+        return ahead

@@ -65,20 +65,22 @@ class _Exchange:
 
 
 @attrs.define(eq=False)
-class _AnswerStream(httpx.AsyncByteStream):
+class _AnswerStream(httpx.AsyncByteStream, AsyncIterator[bytes]):
+    # No generator: one that is dropped before its end would be reported by Trio.
     _exchange: _Exchange
     _receive_body: trio.MemoryReceiveChannel[bytes]
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while True:
-            try:
-                with read_limit(self._exchange.request):
-                    block = await self._receive_body.receive()
-            except trio.EndOfChannel:
-                break
-            yield block
-        if not self._exchange.is_whole:
-            raise httpx.RemoteProtocolError("the application ended inside its answer")
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            with read_limit(self._exchange.request):
+                return await self._receive_body.receive()
+        except trio.EndOfChannel:
+            if not self._exchange.is_whole:
+                raise httpx.RemoteProtocolError("the application ended inside its answer") from None
+            raise StopAsyncIteration from None
 
     async def aclose(self) -> None:
         self._exchange.scope.cancel(reason="the answer is closed")

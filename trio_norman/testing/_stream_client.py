@@ -70,12 +70,18 @@ class _Connection:
 
 
 @attrs.define(eq=False)
-class _AnswerStream(httpx.AsyncByteStream):
+class _AnswerStream(httpx.AsyncByteStream, AsyncIterator[bytes]):
+    # No generator: one that is dropped before its end would be reported by Trio.
     _connection: _Connection
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._connection.next_event(), h11.Data):
-            yield bytes(event.data)
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        event = await self._connection.next_event()
+        if not isinstance(event, h11.Data):
+            raise StopAsyncIteration
+        return bytes(event.data)
 
     async def aclose(self) -> None:
         await self._connection.stream.aclose()

@@ -140,7 +140,7 @@ class Part:
             if os.fstat(self._fd).st_size > size:
                 os.ftruncate(self._fd, size)
             mine, named = os.fstat(self._fd), self.folder.status(part_name(self.name))
-            if named is None or (named.st_ino, named.st_dev, named.st_size) != (mine.st_ino, mine.st_dev, size):
+            if named is None or not os.path.samestat(mine, named) or named.st_size != size:
                 found = "nothing" if named is None else str(named.st_size)
                 raise ChecksumMismatchError(self.name, "somebody changed the partial file", "size", str(size), found)
             os.fchmod(self._fd, self.folder.file_mode)
@@ -155,15 +155,19 @@ class Part:
         """Let go: the partial can be taken up again by anybody. Nothing is removed that holds bytes."""
         with suppress(OSError):  # a full disk: then our process's end is what frees the partial
             os.write(self._journal_fd, encode_release())
-        is_empty = os.fstat(self._fd).st_size == 0
-        self._close()
-        if is_empty:
-            self._remove()
+        if os.fstat(self._fd).st_size == 0:
+            self.discard()
+        else:
+            self._close()
 
     def discard(self) -> None:
-        """Remove partial and sidecar: nothing of them can be trusted."""
+        """Remove partial and sidecar: nothing of them can be trusted. What somebody else put there stays."""
+        with local_errors(self.name):
+            for fd, name in ((self._fd, part_name(self.name)), (self._journal_fd, journal_name(self.name))):
+                mine, named = os.fstat(fd), self.folder.status(name)
+                if named is not None and os.path.samestat(mine, named):
+                    self.folder.remove(name)
         self._close()
-        self._remove()
 
     def open_reader(self) -> BinaryIO:
         """Return a file object over what is there; the caller closes it."""
@@ -173,11 +177,6 @@ class Part:
         self.is_closed = True
         os.close(self._fd)
         os.close(self._journal_fd)
-
-    def _remove(self) -> None:
-        with local_errors(self.name):
-            self.folder.remove(part_name(self.name))
-            self.folder.remove(journal_name(self.name))
 
 
 def write_all(fd: int, offset: int, buffers: Sequence[bytes]) -> int:

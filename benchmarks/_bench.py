@@ -1,0 +1,125 @@
+"""What every case works with: how often, where, and one server for all."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attrs
+
+from ._measuring import RunFailedError, Sample, measure
+from ._peers import Job, write_lists
+from ._server import serving
+
+_DISTINCT = 8  # different contents among the files of one set; the others are links to them
+_BLOCK = 2**20  # bytes of random content that are made at once
+
+
+@attrs.frozen
+class FileSet:
+    """Files of one size that are to be downloaded: `count` names, `size` bytes each."""
+
+    count: int
+    size: int
+
+    @property
+    def names(self) -> list[str]:
+        """Return their names."""
+        return [f"{number:05}.bin" for number in range(self.count)]
+
+    def __str__(self) -> str:
+        return f"{self.count:,} × {shown_size(self.size)}"  # noqa: RUF001 (times)
+
+
+def shown_size(size: int) -> str:
+    """Return a number of bytes in the largest unit that leaves it whole."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} B"
+
+
+@attrs.frozen
+class Bench:
+    """How cases are to be measured.
+
+    Args:
+        repeat: Runs of every peer.
+        is_quick: Whether tiny amounts will do: the figures then mean nothing.
+        directory: Where files, downloads and lists lie, all on one file system; it has to hold 3 GiB.
+    """
+
+    repeat: int
+    is_quick: bool
+    directory: Path
+
+    def tell(self, text: str) -> None:
+        """Say on stderr how far we are."""
+        print(text, file=sys.stderr, flush=True)
+
+    @contextmanager
+    def stage(self, files: FileSet) -> Iterator[Stage]:
+        """Make files, serve them, and clean everything away in the end."""
+        with TemporaryDirectory(dir=self.directory, prefix="bench-") as name:
+            home = Path(name)
+            root, directory = home / "root", home / "downloads"
+            root.mkdir()
+            directory.mkdir()
+            fill(root, files)
+            os.sync()
+            with serving(root, home) as address:
+                yield Stage(files, root, home, write_lists(files.names, address, directory, home))
+
+
+def fill(root: Path, files: FileSet) -> None:
+    """Make files of random content; a few contents have many names, so that they cost little disk."""
+    for number, name in enumerate(files.names):
+        if number >= _DISTINCT:
+            os.link(root / files.names[number % _DISTINCT], root / name)
+            continue
+        with open(root / name, "wb") as file:
+            for start in range(0, files.size, _BLOCK):
+                file.write(os.urandom(min(_BLOCK, files.size - start)))
+
+
+@attrs.frozen
+class Stage:
+    """Files on a server that runs, and the lists that name them."""
+
+    files: FileSet
+    root: Path
+    home: Path
+    job: Job
+
+    def measure(self, command: Sequence[str | Path], *, is_compared: bool) -> Sample:
+        """Run a download from an empty directory and a disk at rest, and look whether it did what it should.
+
+        Args:
+            command: Command line that works on this stage's job.
+            is_compared: Whether to compare every byte rather than the lengths alone.
+
+        Raises:
+            RunFailedError: If it failed, or what came is not what is served.
+        """
+        directory = self.job.directory
+        shutil.rmtree(directory)
+        directory.mkdir()
+        os.sync()
+        sample = measure([str(word) for word in command], self.home)
+        self._check(directory, is_compared=is_compared)
+        return sample
+
+    def _check(self, directory: Path, *, is_compared: bool) -> None:
+        came = sorted(path.name for path in directory.iterdir())
+        if came != self.files.names:
+            raise RunFailedError(f"{len(came)} files came, {len(self.files.names)} were asked for")
+        for name in came:
+            there, here = self.root / name, directory / name
+            if here.stat().st_size != self.files.size or (is_compared and not filecmp.cmp(there, here, shallow=False)):
+                raise RunFailedError(f"{name} is not what is served")

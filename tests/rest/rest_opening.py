@@ -1,0 +1,64 @@
+"""How the tests of the training service open what they need."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar, Unpack
+
+import trio
+
+from trio_norman import ConnectionSettings, RestClient, RetryPolicy, ServiceClient
+from trio_norman.emulator import Emulator, EmulatorOptions, LoggedRequest
+from trio_norman.testing import open_memory_emulator
+
+T = TypeVar("T")
+
+#: Three tries, almost without waiting: for services that fail on real sockets.
+QUICK = RetryPolicy(attempts=3, initial=0.001, longest=0.002)
+
+
+def service(emulator: Emulator, retry: RetryPolicy = QUICK) -> ServiceClient:
+    """Describe the emulator as a user would."""
+    return ServiceClient(emulator.api_key, emulator.base_url, retry=retry)
+
+
+@asynccontextmanager
+async def open_in_memory(
+    retry: RetryPolicy | None = None, **options: Unpack[EmulatorOptions]
+) -> AsyncIterator[tuple[Emulator, RestClient]]:
+    """Open an emulator without sockets and a client of it, for tests under the autojump clock."""
+    async with open_memory_emulator(**options) as (emulator, transport):
+        connection = ConnectionSettings(transport=transport)
+        client = ServiceClient(emulator.api_key, emulator.base_url, connection=connection, retry=retry)
+        async with client.create_rest_client() as rest:
+            emulator.requests.clear()
+            yield emulator, rest
+
+
+def asked(emulator: Emulator, *, path: str = "") -> list[LoggedRequest]:
+    """Give the requests to the API whose path holds `path`."""
+    return [request for request in emulator.requests.of("api") if path in request.path]
+
+
+class _CancelAtStep(trio.abc.Instrument):
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope, self._task, self._steps_left = scope, trio.lowlevel.current_task(), step
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task is self._task:
+            self._steps_left -= 1
+            if self._steps_left == 0:
+                self._scope.cancel()
+
+
+async def cancelled_at(step: int, call: Callable[[], Awaitable[T]]) -> T | None:
+    """Make a call that is cancelled at the caller's `step`-th wait; None if it was, else its result."""
+    with trio.CancelScope() as scope:
+        instrument = _CancelAtStep(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            return await call()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return None

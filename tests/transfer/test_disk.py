@@ -1,0 +1,159 @@
+"""A disk that refuses: typed errors, nothing lost that was written, nothing half-written under a final name."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from tests.destinations import QUICK, Destination, results_of, sha256_of
+from trio_norman import DownloadResult, Outcome, Source, download_many, errors
+from trio_norman.emulator import Emulator
+
+MiB = 2**20
+SIZE = 4 * MiB
+
+
+async def download(emulator: Emulator, dest: Destination, *, size: int = SIZE, **options: Any) -> DownloadResult:
+    source = Source.from_url(emulator.blob_url(size), "f", size_bytes=size)
+    async with download_many([source], dest.path, retry=QUICK, **options) as downloads:
+        (result,) = await results_of(downloads)
+    return result
+
+
+def refusing(call: Callable[..., Any], code: int, *, after: int = 0) -> Callable[..., Any]:
+    calls = 0
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise OSError(code, os.strerror(code))
+        return call(*args, **kwargs)
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+async def test_a_full_disk_keeps_what_was_written(
+    code: int, emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", refusing(os.pwritev, code, after=2))
+        result = await download(emulator, dest)
+    assert isinstance(result.error, errors.NoSpaceError)
+    assert dest.partial_is_right("f", emulator.blob_content(SIZE))
+    again = await download(emulator, dest)
+    assert again.outcome is Outcome.OK
+    assert again.resumed_bytes >= 2 * MiB  # the two writes that went well
+
+
+async def test_a_full_disk_leaves_nothing_of_a_small_file(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", refusing(os.pwritev, errno.ENOSPC))
+        result = await download(emulator, dest, size=1000)
+    assert isinstance(result.error, errors.NoSpaceError)
+    assert list(dest.path.iterdir()) == []
+
+
+async def test_too_little_room_is_told_before_anything_is_asked(emulator: Emulator, dest: Destination) -> None:
+    source = Source.from_url(emulator.blob_url(SIZE), "f", size_bytes=2**60)
+    async with download_many([source], dest.path) as downloads:
+        (result,) = await results_of(downloads)
+    assert isinstance(result.error, errors.NoSpaceError)
+    assert emulator.requests.of("storage") == []
+    assert dest.hidden() == set()
+
+
+@pytest.mark.parametrize("name", ["fsync", "link"])
+async def test_a_failure_at_the_very_end_is_no_success(
+    name: str, emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first link of a download puts its sidecar in place; the second one would be the final name.
+    with monkeypatch.context() as patch:
+        patch.setattr(os, name, refusing(getattr(os, name), errno.EIO, after=1 if name == "link" else 0))
+        result = await download(emulator, dest)
+    assert isinstance(result.error, errors.LocalFileError)
+    assert dest.visible() == {}
+    assert (await download(emulator, dest)).outcome is Outcome.OK
+
+
+async def test_short_writes_lose_nothing(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwritev, pwrite = os.pwritev, os.pwrite
+
+    def short_pwritev(fd: int, buffers: Sequence[bytes], offset: int) -> int:
+        return pwritev(fd, [b"".join(buffers)[:1000]], offset)
+
+    def short_pwrite(fd: int, data: bytes, offset: int) -> int:
+        return pwrite(fd, bytes(data)[:300_000], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", short_pwritev)
+        patch.setattr(os, "pwrite", short_pwrite)
+        result = await download(emulator, dest)
+    assert result.outcome is Outcome.OK
+    assert dest.visible() == {"f": sha256_of(emulator.blob_content(SIZE))}
+
+
+async def test_without_hard_links_everything_works_the_same(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refusing(os.link, errno.EOPNOTSUPP))
+    assert (await download(emulator, dest)).outcome is Outcome.OK
+    assert (await download(emulator, dest)).outcome is Outcome.SKIPPED
+    (dest.path / "f").write_bytes(b"another")
+    assert isinstance((await download(emulator, dest)).error, errors.DestinationExistsError)
+    assert dest.hidden() == set()
+
+
+@pytest.mark.parametrize("damage", ["removed", "replaced"])
+async def test_a_partial_that_somebody_replaces_meanwhile_is_noticed(
+    damage: str, emulator: Emulator, dest: Destination
+) -> None:
+    source = Source.from_url(emulator.blob_url(SIZE, rate="8m"), "f", size_bytes=SIZE)
+    async with download_many([source], dest.path, retry=QUICK) as downloads:
+        while downloads.progress.received_bytes == 0:
+            await trio.sleep(0.005)
+        part = dest.path / ".f.part"
+        part.unlink()
+        if damage == "replaced":
+            part.write_bytes(bytes(SIZE))
+        (result,) = await results_of(downloads)
+    assert isinstance(result.error, errors.ChecksumMismatchError)
+    assert dest.visible() == {}
+
+
+async def test_a_durable_file_is_synced_before_it_has_its_name(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def noted(name: str) -> Callable[..., Any]:
+        call = getattr(os, name)
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            is_folder = name == "fsync" and Path(f"/proc/self/fd/{args[0]}").readlink().is_dir()
+            calls.append("sync folder" if is_folder else name)
+            return call(*args, **kwargs)
+
+        return note
+
+    for name in ("pwritev", "fsync", "link"):
+        monkeypatch.setattr(os, name, noted(name))
+    await download(emulator, dest)
+    assert calls[0] == "link"  # the sidecar
+    assert calls[-3:] == ["fsync", "link", "sync folder"]
+    calls.clear()
+    (dest.path / "f").unlink()
+    await download(emulator, dest, durable=False)
+    assert "fsync" not in calls
+    assert "sync folder" not in calls

@@ -1,0 +1,97 @@
+"""The commands, and what their help says besides their docstrings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cyclopts import App, Parameter
+
+from .._version import __version__
+from ._checkpoints import checkpoint_info, checkpoint_url, delete_checkpoint, download_checkpoints, list_checkpoints
+from ._demo import demo
+from ._exits import TABLE
+from ._fetch import fetch
+from ._nouns import list_runs, list_sessions, list_weights, show_run, show_sampler, show_session, whoami
+from ._serve import serve
+
+Command = Callable[..., Coroutine[Any, Any, int]]
+
+#: Commands that go on where they were when the same line is run again.
+RESUMABLE: frozenset[Command] = frozenset({demo, fetch, download_checkpoints})
+
+app = App(
+    name="trio-norman",
+    help="Model platforms from the shell: bulk, parallel, resumable and verified downloads of checkpoints.",
+    version=__version__,
+    help_format="plaintext",
+    help_epilogue=f"Try it without an account: trio-norman demo\n\n{TABLE}",
+    default_parameter=Parameter(negative=(), show_default=lambda value: value not in (None, False, True, (), [])),
+    backend="trio",
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+)
+
+
+def _group(name: str, help_: str) -> App:
+    group = App(name=name, help=help_, help_epilogue=TABLE)
+    app.command(group)
+    return group
+
+
+def _add(group: App, name: str, command: Command, *examples: str) -> None:
+    lines = "\n".join(f"  {example}" for example in examples)
+    group.command(command, name=name, help_epilogue=f"Examples:\n{lines}\n\n{TABLE}")
+
+
+_add(app, "demo", demo, "trio-norman demo", "trio-norman demo --size 64MiB -j 4 --to /tmp/demo")
+_add(app, "serve", serve, "trio-norman serve --port 8080", "trio-norman serve --runs 3 --checkpoints 100 --size 1GiB")
+_add(
+    app,
+    "fetch",
+    fetch,
+    r"printf 'https://example.org/a.zip\ta.zip\n' | trio-norman fetch - --to models/",
+    "trio-norman fetch list.tsv --to models/ -j 16 --json",
+)
+_add(app, "whoami", whoami, "trio-norman whoami", "trio-norman whoami --json --api-key-file ~/.key")
+
+_weights = _group("weights", "The account's weights.")
+_add(_weights, "list", list_weights, "trio-norman weights list", "trio-norman weights list --limit 5 --json")
+
+_runs = _group("runs", "Training runs.")
+_add(_runs, "list", list_runs, "trio-norman runs list", "trio-norman runs list --json | jq '.[].training_run_id'")
+_add(_runs, "show", show_run, "trio-norman runs show 6nb0yglasllp")
+
+_checkpoints = _group("checkpoints", "Checkpoints of training runs: list, download, delete.")
+_add(
+    _checkpoints,
+    "list",
+    list_checkpoints,
+    "trio-norman checkpoints list",
+    "trio-norman checkpoints list 6nb0yglasllp --limit 10",
+)
+_add(_checkpoints, "info", checkpoint_info, "trio-norman checkpoints info USER/RUN/weights/step-0100")
+_add(_checkpoints, "url", checkpoint_url, "curl -o a.zip \"$(trio-norman checkpoints url 6nb0yglasllp 8gs40d2k1m)\"")
+_add(
+    _checkpoints,
+    "download",
+    download_checkpoints,
+    "trio-norman checkpoints download 6nb0yglasllp --to models/",
+    "trio-norman checkpoints download --all --to models/ -j 16 --max-connections 32",
+    "trio-norman checkpoints download --checkpoint 8gs40d2k1m --to models/ --json",
+)
+_add(
+    _checkpoints,
+    "delete",
+    delete_checkpoint,
+    "trio-norman checkpoints delete 6nb0yglasllp 8gs40d2k1m",
+    "trio-norman checkpoints delete 6nb0yglasllp 8gs40d2k1m --yes",
+)
+
+_sessions = _group("sessions", "Sessions: what one connection of a client has made.")
+_add(_sessions, "list", list_sessions, "trio-norman sessions list --limit 20")
+_add(_sessions, "show", show_session, "trio-norman sessions show SESSION")
+
+_samplers = _group("samplers", "Samplers.")
+_add(_samplers, "show", show_sampler, "trio-norman samplers show SAMPLER")

@@ -1,0 +1,88 @@
+"""A batch of downloads on the command line: shown while it runs, reported item by item, summed up at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import attrs
+import trio
+
+from ..errors import TrioNormanError
+from ..transfer import DownloadResult, Downloads, Outcome
+from ..transfer._model import OnEvent
+from ._board import Board
+from ._exits import Exit, advice_for, exit_of, exit_of_items
+from ._options import OutputFlags
+from ._output import Write, is_terminal, open_output
+from ._progress import Display, open_display
+from ._views import failure_line, result_json, result_line
+
+OpenBatch = Callable[[OnEvent], AbstractAsyncContextManager[Downloads]]
+Facts = Callable[[DownloadResult], Mapping[str, object]]
+
+
+@attrs.define(eq=False)
+class Report:
+    """What is told of each item, and what the exit code will be."""
+
+    output: OutputFlags
+    facts: Facts
+    display: Display
+    write: Write
+    succeeded: int = 0
+    failures: set[Exit] = attrs.field(factory=set)
+
+    async def add(self, result: DownloadResult) -> None:
+        """Tell what became of one item: failures on stderr, and everything on stdout."""
+        if result.error is not None:
+            self.add_failure(result.source.name, result.error)
+        else:
+            self.succeeded += 1
+        if self.output.json:
+            await self._write(result_json(result, self.facts(result)))
+        elif result.outcome is not Outcome.FAILED and not self.output.quiet:
+            await self._write(result_line(result))
+
+    def add_failure(self, name: str, error: TrioNormanError) -> None:
+        """Tell that something was not brought home."""
+        self.failures.add(exit_of(error))
+        advice = advice_for(error)
+        self.display.say(f"error: {failure_line(name, error)}" + (f": {advice}" if advice else ""))
+
+    async def _write(self, line: str) -> None:
+        if self.display.owns_screen and is_terminal(sys.stdout):  # else it would land in the middle of the bars
+            self.display.say(line.rstrip("\n"))
+        else:
+            await self.write(line)
+
+
+async def run_batch(
+    open_batch: OpenBatch,
+    board: Board,
+    output: OutputFlags,
+    facts: Facts,
+    *,
+    also: Callable[[Report], Awaitable[None]] | None = None,
+) -> Exit:
+    """Run a batch to its end and return the exit code that it deserves.
+
+    Args:
+        open_batch: Opens it, given where its events go.
+        board: Takes the events; whoever lists the items tells it what to expect.
+        output: What is written.
+        facts: What is told of an item first, in JSON.
+        also: Called when all items are done, for failures that belong to none of them.
+    """
+    began = trio.current_time()
+    async with open_display(board, quiet=output.quiet) as display, open_output() as write:
+        report = Report(output, facts, display, write)
+        async with open_batch(board.note) as results:
+            async for result in results:
+                await report.add(result)
+        if also is not None:
+            await also(report)
+        if not output.quiet:
+            display.say(board.summary(trio.current_time() - began))
+    return exit_of_items(report.succeeded, report.failures)

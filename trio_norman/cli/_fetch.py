@@ -1,0 +1,67 @@
+"""``fetch``: the engine on any URLs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+from ..transfer import ConnectionSettings, DownloadResult, Source, download_many
+from ._batch import run_batch
+from ._board import Board
+from ._lists import ListFile, open_list
+from ._options import DownloadFlags, OutputFlags
+
+
+async def fetch(
+    list_: str,
+    /,
+    *,
+    flags: DownloadFlags,
+    ca_file: Path | None = None,
+    allow_http: bool = False,
+    output: OutputFlags = OutputFlags(),
+) -> int:
+    """Download any URLs, in parallel, resumable and verified.
+
+    A line of the list is URL, tab, NAME, and behind further tabs any of size=BYTES, sha256=HEX and other digests.
+    Empty lines and lines that start with # are skipped. The list is read only as fast as the downloads go on; a line
+    that cannot be read ends it with exit code 2 after the lines before it are done. A source is known again by its URL
+    without the query, by its size, digest and validator. Stdout has a line for each file as it is done; with --json each
+    line is one JSON object.
+
+    Args:
+        list_: File with the list; - is stdin.
+        ca_file: PEM file of a private certificate authority, trusted beside the system's.
+        allow_http: Allow plain http to other machines.
+    """
+    options, board = flags.options, Board()
+    async with open_list(list_) as lines:
+        if lines.can_be_read_twice and not output.quiet:
+            board.expected_items, board.expected_bytes, board.is_listed = await lines.count(), None, True
+        return await run_batch(
+            lambda note: download_many(
+                sources(lines, board),
+                flags.to,
+                flags.jobs,
+                connection=ConnectionSettings(ca_file=ca_file, allow_http=allow_http),
+                on_event=note,
+                **options,
+            ),
+            board,
+            output,
+            facts_of,
+        )
+
+
+async def sources(lines: ListFile, board: Board) -> AsyncGenerator[Source, None]:
+    """Yield what the lines describe."""
+    async for entry in lines.entries():
+        if not board.is_listed:
+            board.expect(entry.size)
+        yield Source.from_url(entry.url, entry.name, size_bytes=entry.size, digests=entry.digests)
+    board.is_listed = True
+
+
+def facts_of(result: DownloadResult) -> Mapping[str, object]:
+    """Return what identifies a result's source: its URL without the query."""
+    return {"url": result.source.identity}

@@ -1,0 +1,158 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import attrs
+import trio
+from cyclopts import Group, Parameter
+from cyclopts.validators import Number
+
+from .. import ConnectionSettings, RestClient, ServiceClient
+from ..errors import ConfigurationError
+from ..transfer._model import Options
+from ._output import say
+from ._sizes import parse_size
+
+_LONGEST_KEY = 4096  # bytes that are read of a key file
+
+
+def _read_size(_: Any, tokens: Sequence[Any]) -> int:
+    return parse_size(tokens[0].value)
+
+
+Size = Annotated[int, Parameter(converter=_read_size)]
+Count = Annotated[int, Parameter(validator=Number(gte=0))]
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1))]
+
+_SERVICE = Group("Service", sort_key=2)
+_DOWNLOADING = Group("Downloading", sort_key=1)
+_OUTPUT = Group("Output", sort_key=3)
+
+
+@Parameter(name="*", group=_SERVICE)
+@attrs.frozen(kw_only=True)
+class ServiceFlags:
+    """Where the service is and which key opens it. The key itself never stands on the command line."""
+
+    base_url: str | None = None
+    """Root of the service; otherwise TRIO_NORMAN_BASE_URL, PYTRIO_BASE_URL, ~/.pytrio/config.toml, its public address."""
+    api_key_file: Path | None = None
+    """File that holds the API key (- is stdin); otherwise TRIO_NORMAN_API_KEY, PYTRIO_API_KEY, ~/.pytrio/config.toml."""
+    ca_file: Path | None = None
+    """PEM file of a private certificate authority, trusted beside the system's."""
+    allow_http: bool = False
+    """Allow plain http to other machines."""
+
+    @property
+    def connection(self) -> ConnectionSettings:
+        """How peers are reached."""
+        return ConnectionSettings(ca_file=self.ca_file, allow_http=self.allow_http)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[RestClient]:
+        """Open a client for as long as the block lasts."""
+        key = None
+        if self.api_key_file is not None:
+            key = await trio.to_thread.run_sync(read_key, self.api_key_file, abandon_on_cancel=True)
+        async with ServiceClient(key, self.base_url, connection=self.connection).create_rest_client() as rest:
+            yield rest
+
+
+def read_key(path: Path) -> str:
+    """Read an API key from a file; warns on stderr if other users can read it too. Blocks.
+
+    Raises:
+        ConfigurationError: If it cannot be read as one line of text.
+    """
+    try:
+        with open(0 if path == Path("-") else path, "rb", buffering=0, closefd=path != Path("-")) as file:
+            mode = Path(path).stat().st_mode if path != Path("-") else 0
+            data = file.read(_LONGEST_KEY) or b""
+        text = data.decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigurationError(f"the key file cannot be read: {why}", "--api-key-file names a file with the key") from None
+    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
+        say("warning: other users can read the key file; chmod 600 makes it private")
+    return text
+
+
+@Parameter(name="*", group=_OUTPUT)
+@attrs.frozen(kw_only=True)
+class OutputFlags:
+    """How much is written, and in which form."""
+
+    json: bool = False
+    """Write JSON to stdout, in plain ASCII."""
+    quiet: bool = False
+    """Show no progress and no summary; errors are shown."""
+
+
+@Parameter(name="*", group=_DOWNLOADING)
+@attrs.frozen(kw_only=True)
+class DownloadFlags:
+    """Where to, how many at once, and how careful."""
+
+    to: Path
+    """Directory for the files; it is made if need be."""
+    jobs: Jobs = 8
+    """Files that are worked on at the same time."""
+    max_connections: Positive | None = None
+    """Connections in total; by default as many as files. Spare ones fetch parts of large files."""
+    verify: Annotated[bool, Parameter(negative="--no-verify")] = True
+    """Compute the SHA-256 of every file; --no-verify computes only digests that somebody announced."""
+    durable: Annotated[bool, Parameter(negative="--no-durable")] = True
+    """Bring each file to the disk before it counts as done; --no-durable leaves that to the system."""
+    force: bool = False
+    """Replace other files of the same name, at the very end."""
+    no_clobber: bool = False
+    """Leave files of the same name alone, unread."""
+    fail_fast: bool = False
+    """Stop everything at the first failure."""
+
+    @property
+    def existing(self) -> Literal["verify", "overwrite", "keep"]:
+        """What to do where a file has the name already."""
+        if self.force and self.no_clobber:
+            raise ConfigurationError("--force and --no-clobber contradict each other", "give one of them")
+        return "overwrite" if self.force else "keep" if self.no_clobber else "verify"
+
+    @property
+    def options(self) -> Options:
+        """The further keywords of a download call."""
+        return Options(
+            max_connections=self.max_connections,
+            verify=self.verify,
+            durable=self.durable,
+            existing=self.existing,
+            fail_fast=self.fail_fast,
+        )
+
+
+_TAKES_VALUE = frozenset({"--base-url", "--ca-file", "--api-key-file"})
+_TAKES_NONE = frozenset({"--allow-http", "--json", "--quiet"})
+
+
+def options_last(tokens: Sequence[str]) -> list[str]:
+    """Move global options that stand before the command behind it, where the command reads them."""
+    at = 0
+    while at < len(tokens):
+        word = tokens[at]
+        if word in _TAKES_NONE or word.partition("=")[0] in _TAKES_VALUE and "=" in word:
+            at += 1
+        elif word in _TAKES_VALUE and at + 1 < len(tokens):
+            at += 2
+        else:
+            break
+    moved, rest = list(tokens[:at]), list(tokens[at:])
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [*rest[:end], *moved, *rest[end:]]
+
+
