@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+import trio
 
 from trio_norman import DownloadResult, RetryPolicy, Source, StallLimit
 from trio_norman._sansio.journal import decode
@@ -65,3 +66,9 @@ async def results_of(downloads: Downloads) -> Sequence[DownloadResult]:
 def sources_of(*urls: str, size_bytes: int | None = None) -> list[Source]:
     """Describe URLs under the names f0, f1, and so on."""
     return [Source.from_url(url, f"f{number}", size_bytes=size_bytes) for number, url in enumerate(urls)]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens on real sockets or in another process; the test's own limit bounds it."""
+    while not condition():  # noqa: ASYNC110 (nobody there could set an event)
+        await trio.sleep(0.005)

@@ -200,6 +200,36 @@ async def test_a_million_checkpoints_cost_nothing_until_they_are_read() -> None:
         assert emulator.checkpoints[10].number == 11
 
 
+async def test_checkpoints_are_a_sequence(served: Served) -> None:
+    checkpoints = served.emulator.checkpoints
+    held = list(checkpoints)
+    assert checkpoints[3:8:2] == held[3:8:2]
+    assert checkpoints[-3] == held[-3]
+    run = served.emulator.state.checkpoints_of(held[0].training_run_id)
+    assert (run[-1], run[1:3]) == (held[4], held[1:3])
+    for sequence in (checkpoints, run):
+        with pytest.raises(IndexError):
+            sequence[len(sequence)]
+    for each in held:
+        assert served.emulator.state.find_checkpoint(each.checkpoint_id) == each
+        assert served.emulator.state.find_path(each.path) == each
+
+
+@pytest.mark.parametrize("identifier", ["", "0000000000", "x" * 9, "ABCDEFGHIJ", "../../../.."])
+async def test_what_is_no_identifier_leads_nowhere(served: Served, identifier: str) -> None:
+    assert served.emulator.state.find_checkpoint(identifier) is None
+    for use in (served.emulator.content_of, served.emulator.archive_url, served.emulator.state.remove_checkpoint):
+        with pytest.raises(KeyError):
+            use(identifier)
+
+
+async def test_runs_can_be_added(served: Served) -> None:
+    run = served.emulator.state.add_run(checkpoints=3, base_model="mine")
+    assert (await answer_of(served, f"/api/api/runs/{run.training_run_id}"))["base_model"] == "mine"
+    assert (await answer_of(served, "/api/api/user/checkpoints"))["total"] == 13
+    assert len(served.emulator.weights) == 5
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -228,6 +258,7 @@ async def test_looping_pages_begin_anew_behind_the_end(served: Served) -> None:
 
 
 async def test_misbehaviour_overrides_answers_for_a_while(served: Served) -> None:
+    served.emulator.misbehave("/api/api/runs", method="DELETE", status=500)
     rule = served.emulator.misbehave("/api/api/runs$", status=503, body="<html>", retry_after=7, skip=1, times=2)
     answers = [await served.api.get("/api/api/runs") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 503, 503, 200]

@@ -120,6 +120,7 @@ async def test_head_may_be_huge(served: Served) -> None:
 
 async def test_interim_answers_come_first(served: Served) -> None:
     assert (await get(served, interim=50)).content == whole(served)
+    assert (await get(served, interim=1234)).content == whole(served)
 
 
 async def test_further_headers_are_sent_raw(served: Served) -> None:

@@ -53,18 +53,19 @@ async def read_answer(stream: trio.SocketStream) -> tuple[bytes, int]:
     return head, count
 
 
+async def read_into(received: bytearray, stream: trio.SocketStream) -> None:
+    async for block in stream:
+        received += block
+
+
 async def test_reset_is_a_real_reset_after_all_the_bytes(emulator: Emulator) -> None:
     for at in (0, 1, 1000, SIZE):
         async with connection_to(emulator.storage_url) as stream:
             await stream.send_all(request_for(emulator.blob_url(SIZE, reset=at)))
-            received = b""
-            try:
-                while block := await stream.receive_some():
-                    received += block
-            except trio.BrokenResourceError as error:
-                assert isinstance(error.__cause__, ConnectionResetError)
-            else:
-                raise AssertionError("no reset")
+            received = bytearray()
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await read_into(received, stream)
+            assert isinstance(caught.value.__cause__, ConnectionResetError)
             assert len(received.partition(b"\r\n\r\n")[2]) == at
 
 
@@ -140,6 +141,22 @@ async def test_api_is_served(emulator: Emulator) -> None:
         answer = await client.get("/api/user/me", headers={"X-API-KEY": emulator.api_key})
         assert answer.json()["cuid"] == emulator.user_id
         assert answer.headers["x-request-id"] == "api-2"
+
+
+async def test_client_that_leaves_a_long_poll_is_forgotten(emulator: Emulator) -> None:
+    async with connection_to(emulator.base_url) as stream:
+        await long_poll(emulator, stream)
+        assert emulator.api_connections.active == 1
+    with trio.fail_after(5):
+        await emulator.api_connections.wait_idle()
+
+
+async def test_web_sockets_are_not_offered(emulator: Emulator) -> None:
+    upgrade = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    async with connection_to(emulator.base_url) as stream:
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        await stream.send_all(request_for(f"{emulator.base_url}/socket.io/", *upgrade, key))
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 403 ")
 
 
 async def test_api_answers_can_break_off(emulator: Emulator) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import trio
 
-from tests.destinations import QUICK, Destination, results_of, sha256_of, sources_of
+from tests.destinations import QUICK, Destination, results_of, sha256_of, sources_of, until
 from tests.transfer.fakes import FakeStore
 from trio_norman import (
     DownloadAdvanced,
@@ -66,8 +66,7 @@ async def test_small_files_are_not_starved_by_a_giant(emulator: Emulator, dest: 
 
     async def sources() -> AsyncIterator[Source]:
         yield giant
-        while emulator.connections.active < 4:  # it has taken every connection
-            await trio.sleep(0.01)
+        await until(lambda: emulator.connections.active >= 4)
         for source in sources_of(*(emulator.blob_url(1000, name=str(number)) for number in range(20))):
             yield source
 
@@ -128,7 +127,7 @@ async def test_the_later_of_two_equal_names_is_refused_before_any_byte(
 
 async def test_fail_fast_raises_the_first_error_and_stops_the_rest(emulator: Emulator, dest: Destination) -> None:
     urls = [emulator.blob_url(10, status=404), emulator.blob_url(2 * MiB, stall=MiB)]
-    with pytest.raises(errors.NotFoundError), trio.fail_after(5):
+    with trio.fail_after(5), pytest.raises(errors.NotFoundError):
         async with download_many(sources_of(*urls), dest.path, fail_fast=True) as downloads:
             await results_of(downloads)
     await emulator.connections.wait_idle()
@@ -142,10 +141,14 @@ async def test_a_listing_that_breaks_off_raises_after_what_came_before_is_done(
         raise errors.PagingError("GET", "https://service.test/list", ("page 2 repeats",))
 
     results = []
-    with pytest.raises(errors.PagingError):
+
+    async def take_all() -> None:
         async with download_many(listing(), dest.path) as downloads:
             async for result in downloads:
                 results.append(result)
+
+    with pytest.raises(errors.PagingError):
+        await take_all()
     assert len(results) == len(dest.visible()) == 2
 
 
@@ -245,7 +248,7 @@ async def test_a_destination_that_cannot_be_used_is_told_before_any_request(
     "bad", [{"max_concurrency": 0}, {"max_connections": 0}, {"verify": "maybe"}, {"existing": "?"}, {"part_bytes": 1}]
 )
 def test_options_have_bounds(bad: dict[str, object]) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=next(iter(bad))):
         DownloadOptions(**bad)  # type: ignore[arg-type]
 
 

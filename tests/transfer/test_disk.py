@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
-from tests.destinations import QUICK, Destination, results_of, sha256_of
+from tests.destinations import QUICK, Destination, results_of, sha256_of, until
 from trio_norman import DownloadResult, Outcome, Source, download_many, errors
 from trio_norman.emulator import Emulator
 
@@ -121,8 +120,7 @@ async def test_a_partial_that_somebody_replaces_meanwhile_is_noticed(
 ) -> None:
     source = Source.from_url(emulator.blob_url(SIZE, rate="8m"), "f", size_bytes=SIZE)
     async with download_many([source], dest.path, retry=QUICK) as downloads:
-        while downloads.progress.received_bytes == 0:
-            await trio.sleep(0.005)
+        await until(lambda: downloads.progress.received_bytes > 0)
         part = dest.path / ".f.part"
         part.unlink()
         if damage == "replaced":

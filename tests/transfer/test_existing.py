@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.destinations import QUICK, Destination, bytes_of, results_of, sha256_of
+from tests.destinations import QUICK, Destination, bytes_of, results_of, sha256_of, until
 from trio_norman import DownloadResult, Outcome, Source, download_many, errors
 from trio_norman.emulator import Emulator
 
@@ -54,7 +54,7 @@ async def test_a_known_digest_saves_even_the_question(emulator: Emulator, dest: 
 @SIZES
 @pytest.mark.parametrize("knobs", [{}, {"nodigest": 1}], ids=["digest announced", "nothing announced"])
 async def test_another_file_is_left_alone_and_told(
-    knobs: dict[str, int], size: int, emulator: Emulator, dest: Destination
+    knobs: dict[str, Any], size: int, emulator: Emulator, dest: Destination
 ) -> None:
     put(dest, b"x" * size)
     result = await download(emulator.blob_url(size, **knobs), dest)
@@ -125,8 +125,7 @@ async def test_a_file_that_appears_meanwhile_is_not_overwritten(
 ) -> None:
     source = Source.from_url(emulator.blob_url(size, hdelay=0.2), "f")
     async with download_many([source], dest.path, retry=QUICK) as downloads:
-        while not emulator.requests.of("storage"):
-            await trio.sleep(0.01)
+        await until(lambda: bool(emulator.requests.of("storage")))
         put(dest, b"quicker")
         (result,) = await results_of(downloads)
     assert isinstance(result.error, errors.DestinationExistsError)
@@ -149,7 +148,6 @@ async def test_finished_files_have_the_mode_that_the_umask_says(
 async def test_partial_files_are_private(emulator: Emulator, dest: Destination) -> None:
     source = Source.from_url(emulator.blob_url(3 * MiB, stall=2 * MiB), "f")
     async with download_many([source], dest.path) as downloads:
-        while downloads.progress.received_bytes == 0:
-            await trio.sleep(0.01)
+        await until(lambda: downloads.progress.received_bytes > 0)
         modes = {stat.S_IMODE(file.stat().st_mode) for file in dest.path.iterdir()}
     assert modes == {0o600}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from tests.destinations import QUICK, Destination, bytes_of, results_of, sha256_of
+from tests.destinations import QUICK, Destination, bytes_of, results_of, sha256_of, until
 from trio_norman import DownloadResult, Outcome, Source, download_many, errors
 from trio_norman._sansio.heads import Version
 from trio_norman._sansio.journal import Header, Owner, encode_header, encode_span, encode_version
@@ -32,8 +34,7 @@ async def leave_a_partial(emulator: Emulator, dest: Destination, *, size: int | 
     """Break off a download in its middle, as Ctrl-C does."""
     url = emulator.blob_url(SIZE, stall=3 * MiB)
     async with download_many([Source.from_url(url, "f", size_bytes=size)], dest.path) as downloads:
-        while downloads.progress.received_bytes < 2 * MiB:
-            await trio.sleep(0.005)
+        await until(lambda: downloads.progress.received_bytes >= 2 * MiB)
 
 
 def wanted_ranges(emulator: Emulator) -> list[str | None]:
@@ -73,11 +74,10 @@ async def test_another_source_of_the_same_name_does_not_inherit_bytes(emulator: 
 
 
 async def test_without_a_validator_and_a_digest_nothing_is_resumed(emulator: Emulator, dest: Destination) -> None:
-    unknowable = {"etag": "none", "lm": "none", "nodigest": 1}
+    unknowable: dict[str, Any] = {"etag": "none", "lm": "none", "nodigest": 1}
     url = emulator.blob_url(SIZE, stall=3 * MiB, **unknowable)
     async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path) as downloads:
-        while downloads.progress.received_bytes < 2 * MiB:
-            await trio.sleep(0.005)
+        await until(lambda: downloads.progress.received_bytes >= 2 * MiB)
     result = await download(emulator.blob_url(SIZE, **unknowable), dest)
     assert (result.outcome, result.resumed_bytes) == (Outcome.OK, 0)
 
@@ -184,8 +184,7 @@ async def test_a_planted_partial_is_not_followed(
 async def test_one_of_two_downloads_of_one_name_is_told_that_it_is_busy(emulator: Emulator, dest: Destination) -> None:
     url = emulator.blob_url(SIZE, stall=3 * MiB)
     async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path) as first:
-        while first.progress.received_bytes == 0:
-            await trio.sleep(0.005)
+        await until(lambda: first.progress.received_bytes > 0)
         second = await download(emulator.blob_url(SIZE), dest)
     assert isinstance(second.error, errors.DestinationBusyError)
     assert second.error.retryable
@@ -206,12 +205,9 @@ trio.run(main)
 """
     async with trio.open_nursery() as nursery:
         command = [sys.executable, "-c", program, url, str(dest.path), str(SIZE)]
-        process = await nursery.start(
-            lambda task_status: trio.run_process(command, check=False, task_status=task_status)
-        )
+        process = await nursery.start(functools.partial(trio.run_process, command, check=False))
         sidecar = dest.path / ".f.part.json"
-        while not sidecar.exists() or sidecar.read_bytes().count(b"\n") < 4:
-            await trio.sleep(0.01)
+        await until(lambda: sidecar.exists() and sidecar.read_bytes().count(b"\n") >= 4)
         busy = await download(emulator.blob_url(SIZE), dest)
         process.kill()
     assert isinstance(busy.error, errors.DestinationBusyError)

@@ -65,6 +65,8 @@ def _connect_error(error: Exception, method: str, url: str) -> TransportError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             clock = "; is this machine's clock right?" if "not yet valid" in cause.verify_message else ""
             return TlsError(method, url, f"{cause.verify_message}{clock}")
+        if isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return ConnectError(method, url, "the connection ended during the TLS handshake")
         if isinstance(cause, ssl.SSLError):
             return TlsError(method, url, cause.reason or str(cause))
     return ConnectError(method, url, str(error))

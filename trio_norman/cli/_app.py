@@ -26,7 +26,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     help_epilogue=f"Try it without an account: trio-norman demo\n\n{TABLE}",
-    default_parameter=Parameter(negative=(), show_default=lambda value: value not in (None, False, True, (), [])),
+    default_parameter=Parameter(negative=(), show_default=False),
     backend="trio",
     result_action="return_value",
     exit_on_error=False,
@@ -72,7 +72,7 @@ _add(
     "trio-norman checkpoints list 6nb0yglasllp --limit 10",
 )
 _add(_checkpoints, "info", checkpoint_info, "trio-norman checkpoints info USER/RUN/weights/step-0100")
-_add(_checkpoints, "url", checkpoint_url, "curl -o a.zip \"$(trio-norman checkpoints url 6nb0yglasllp 8gs40d2k1m)\"")
+_add(_checkpoints, "url", checkpoint_url, 'curl -o a.zip "$(trio-norman checkpoints url 6nb0yglasllp 8gs40d2k1m)"')
 _add(
     _checkpoints,
     "download",

@@ -21,14 +21,23 @@ from ._views import failure_line, result_json, result_line
 
 OpenBatch = Callable[[OnEvent], AbstractAsyncContextManager[Downloads]]
 Facts = Callable[[DownloadResult], Mapping[str, object]]
+Line = Callable[[DownloadResult], str]
+
+
+def lines_for(output: OutputFlags, facts: Facts) -> Line:
+    """Return what makes a result's line on stdout; `facts` are told first where that line is JSON."""
+    if output.json:
+        return lambda result: result_json(result, facts(result))
+    if output.quiet:
+        return lambda result: ""
+    return lambda result: "" if result.outcome is Outcome.FAILED else result_line(result)
 
 
 @attrs.define(eq=False)
 class Report:
     """What is told of each item, and what the exit code will be."""
 
-    output: OutputFlags
-    facts: Facts
+    line: Line
     display: Display
     write: Write
     succeeded: int = 0
@@ -40,10 +49,9 @@ class Report:
             self.add_failure(result.source.name, result.error)
         else:
             self.succeeded += 1
-        if self.output.json:
-            await self._write(result_json(result, self.facts(result)))
-        elif result.outcome is not Outcome.FAILED and not self.output.quiet:
-            await self._write(result_line(result))
+        line = self.line(result)
+        if line:
+            await self._write(line)
 
     def add_failure(self, name: str, error: TrioNormanError) -> None:
         """Tell that something was not brought home."""
@@ -61,9 +69,10 @@ class Report:
 async def run_batch(
     open_batch: OpenBatch,
     board: Board,
-    output: OutputFlags,
-    facts: Facts,
+    line: Line,
     *,
+    quiet: bool,
+    is_summed_up: bool = True,
     also: Callable[[Report], Awaitable[None]] | None = None,
 ) -> Exit:
     """Run a batch to its end and return the exit code that it deserves.
@@ -71,18 +80,19 @@ async def run_batch(
     Args:
         open_batch: Opens it, given where its events go.
         board: Takes the events; whoever lists the items tells it what to expect.
-        output: What is written.
-        facts: What is told of an item first, in JSON.
+        line: Makes the line of an item on stdout, empty for none.
+        quiet: Show no progress and no summary.
+        is_summed_up: Whether there is a summary otherwise.
         also: Called when all items are done, for failures that belong to none of them.
     """
     began = trio.current_time()
-    async with open_display(board, quiet=output.quiet) as display, open_output() as write:
-        report = Report(output, facts, display, write)
+    async with open_display(board, quiet=quiet) as display, open_output() as write:
+        report = Report(line, display, write)
         async with open_batch(board.note) as results:
             async for result in results:
                 await report.add(result)
         if also is not None:
             await also(report)
-        if not output.quiet:
+        if is_summed_up and not quiet:
             display.say(board.summary(trio.current_time() - began))
     return exit_of_items(report.succeeded, report.failures)

@@ -12,11 +12,11 @@ import trio
 from ..errors import ConfigurationError, NotFoundError, TrioNormanError
 from ..rest import Checkpoint, RestClient
 from ..transfer import DownloadResult
-from ._batch import Report, run_batch
+from ._batch import Report, lines_for, run_batch
 from ._board import Board
 from ._exits import Exit
 from ._nouns import page_size, write_list, write_thing
-from ._options import DownloadFlags, OutputFlags, Positive, ServiceFlags
+from ._options import OUTPUT, SERVICE, DownloadFlags, OutputFlags, Positive, ServiceFlags
 from ._output import is_terminal, say, write_out
 from ._sizes import shown_size
 from ._views import Column
@@ -35,8 +35,8 @@ async def list_checkpoints(
     /,
     *,
     limit: Positive | None = None,
-    service: ServiceFlags = ServiceFlags(),
-    output: OutputFlags = OutputFlags(),
+    service: ServiceFlags = SERVICE,
+    output: OutputFlags = OUTPUT,
 ) -> int:
     """List the checkpoints of one training run, or of the whole account, over all pages.
 
@@ -51,9 +51,7 @@ async def list_checkpoints(
     return Exit.OK
 
 
-async def checkpoint_info(
-    path: str, /, *, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
-) -> int:
+async def checkpoint_info(path: str, /, *, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
     """Show base model and LoRA settings of a checkpoint.
 
     Args:
@@ -66,7 +64,7 @@ async def checkpoint_info(
 
 
 async def checkpoint_url(
-    run: str, checkpoint: str, /, *, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
+    run: str, checkpoint: str, /, *, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT
 ) -> int:
     """Print a signed URL of a checkpoint's archive. Whoever has it can download the archive until it expires.
 
@@ -89,8 +87,8 @@ async def delete_checkpoint(
     /,
     *,
     yes: bool = False,
-    service: ServiceFlags = ServiceFlags(),
-    output: OutputFlags = OutputFlags(),
+    service: ServiceFlags = SERVICE,
+    output: OutputFlags = OUTPUT,
 ) -> int:
     """Delete a checkpoint for good. It asks first, on a terminal; elsewhere --yes is needed.
 
@@ -124,13 +122,13 @@ async def download_checkpoints(
     checkpoint: Sequence[str] = (),
     all_: bool = False,
     flags: DownloadFlags,
-    service: ServiceFlags = ServiceFlags(),
-    output: OutputFlags = OutputFlags(),
+    service: ServiceFlags = SERVICE,
+    output: OutputFlags = OUTPUT,
 ) -> int:
     """Download the archives of checkpoints, in parallel, resumable and verified.
 
-    Files that are complete and verified are skipped; partial files are taken up where they are: run the same line again.
-    Stdout has a line for each archive as it is done; with --json each line is one JSON object.
+    Files that are complete and verified are skipped, partial files are gone on with: run the same line again. Stdout
+    has a line for each archive as it is done; with --json each line is one JSON object.
 
     Args:
         runs: Ids of training runs: all their checkpoints.
@@ -152,8 +150,8 @@ async def download_checkpoints(
                 chosen.checkpoints(), flags.to, flags.jobs, on_event=note, **flags.options
             ),
             board,
-            output,
-            facts_of,
+            lines_for(output, facts_of),
+            quiet=output.quiet,
             also=report_missing,
         )
 

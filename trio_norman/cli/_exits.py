@@ -25,10 +25,18 @@ from ..errors import (
 )
 
 TABLE = """\
-Exit codes: 0 all well; 1 anything else; 2 usage: the line, a list, a setting or a file name; 3 not found;
-4 key or signed URL refused; 5 temporary, try again; 6 some items failed while others did not;
-7 integrity: size or digest differ, or nothing proves them; 8 disk: full, refused, or another file is in the way;
-129, 130, 141, 143 stopped by SIGHUP, Ctrl-C, closed output, SIGTERM. If all items fail with one code, it is that one."""
+Exit codes:
+  0  all well
+  1  anything that has no code of its own
+  2  usage: the command line, a list, a setting, a file name
+  3  not found
+  4  API key or signed URL refused
+  5  temporary: try again
+  6  some items failed while others did not
+     (if all failed with one code, it is that one; if with several, 1)
+  7  integrity: size or digest differ, or nothing proves them
+  8  disk: full, refused, or another file is in the way
+  129, 130, 143  stopped by SIGHUP, Ctrl-C, SIGTERM; 141: nobody reads stdout"""
 
 
 class Exit(IntEnum):

@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 
 from ..transfer import ConnectionSettings, DownloadResult, Source, download_many
-from ._batch import run_batch
+from ._batch import lines_for, run_batch
 from ._board import Board
 from ._lists import ListFile, open_list
-from ._options import DownloadFlags, OutputFlags
+from ._options import OUTPUT, DownloadFlags, OutputFlags
 
 
 async def fetch(
@@ -19,15 +19,15 @@ async def fetch(
     flags: DownloadFlags,
     ca_file: Path | None = None,
     allow_http: bool = False,
-    output: OutputFlags = OutputFlags(),
+    output: OutputFlags = OUTPUT,
 ) -> int:
     """Download any URLs, in parallel, resumable and verified.
 
     A line of the list is URL, tab, NAME, and behind further tabs any of size=BYTES, sha256=HEX and other digests.
     Empty lines and lines that start with # are skipped. The list is read only as fast as the downloads go on; a line
     that cannot be read ends it with exit code 2 after the lines before it are done. A source is known again by its URL
-    without the query, by its size, digest and validator. Stdout has a line for each file as it is done; with --json each
-    line is one JSON object.
+    without the query, by its size, digest and validator. Stdout has a line for each file as it is done; with --json
+    each line is one JSON object.
 
     Args:
         list_: File with the list; - is stdin.
@@ -48,8 +48,8 @@ async def fetch(
                 **options,
             ),
             board,
-            output,
-            facts_of,
+            lines_for(output, facts_of),
+            quiet=output.quiet,
         )
 
 

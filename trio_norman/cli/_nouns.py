@@ -7,7 +7,7 @@ from typing import Any
 
 from ..rest import TrainingRun
 from ._exits import Exit
-from ._options import OutputFlags, Positive, ServiceFlags
+from ._options import OUTPUT, SERVICE, OutputFlags, Positive, ServiceFlags
 from ._output import json_text, open_output, write_out
 from ._views import Column, fields, heading, row
 
@@ -62,7 +62,7 @@ def page_size(limit: int | None) -> int:
     return PAGE if limit is None else min(PAGE, limit)
 
 
-async def whoami(*, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()) -> int:
+async def whoami(*, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
     """Show the account that the key belongs to."""
     async with service.open() as rest:
         facts = rest.user_info.to_dict()
@@ -72,7 +72,7 @@ async def whoami(*, service: ServiceFlags = ServiceFlags(), output: OutputFlags 
 
 
 async def list_weights(
-    *, limit: Positive | None = None, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
+    *, limit: Positive | None = None, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT
 ) -> int:
     """List the account's weights, over all pages.
 
@@ -85,7 +85,7 @@ async def list_weights(
 
 
 async def list_runs(
-    *, limit: Positive | None = None, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
+    *, limit: Positive | None = None, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT
 ) -> int:
     """List the training runs, over all pages.
 
@@ -97,9 +97,7 @@ async def list_runs(
     return Exit.OK
 
 
-async def show_run(
-    run: str, /, *, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
-) -> int:
+async def show_run(run: str, /, *, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
     """Show one training run.
 
     Args:
@@ -112,7 +110,7 @@ async def show_run(
 
 
 async def list_sessions(
-    *, limit: Positive | None = None, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
+    *, limit: Positive | None = None, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT
 ) -> int:
     """List the ids of the sessions, over all pages.
 
@@ -125,9 +123,7 @@ async def list_sessions(
     return Exit.OK
 
 
-async def show_session(
-    session: str, /, *, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
-) -> int:
+async def show_session(session: str, /, *, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
     """Show the runs and samplers of one session.
 
     Args:
@@ -139,9 +135,7 @@ async def show_session(
     return Exit.OK
 
 
-async def show_sampler(
-    sampler: str, /, *, service: ServiceFlags = ServiceFlags(), output: OutputFlags = OutputFlags()
-) -> int:
+async def show_sampler(sampler: str, /, *, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
     """Show one sampler, and the checkpoint that it serves.
 
     Args:

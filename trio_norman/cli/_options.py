@@ -17,7 +17,7 @@ from .. import ConnectionSettings, RestClient, ServiceClient
 from ..errors import ConfigurationError
 from ..transfer._model import Options
 from ._output import say
-from ._sizes import parse_size
+from ._sizes import parse_size, shown_size
 
 _LONGEST_KEY = 4096  # bytes that are read of a key file
 
@@ -26,10 +26,10 @@ def _read_size(_: Any, tokens: Sequence[Any]) -> int:
     return parse_size(tokens[0].value)
 
 
-Size = Annotated[int, Parameter(converter=_read_size)]
-Count = Annotated[int, Parameter(validator=Number(gte=0))]
+Size = Annotated[int, Parameter(converter=_read_size, show_default=shown_size)]
+Count = Annotated[int, Parameter(validator=Number(gte=0), show_default=True)]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
-Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1))]
+Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1), show_default=True)]
 
 _SERVICE = Group("Service", sort_key=2)
 _DOWNLOADING = Group("Downloading", sort_key=1)
@@ -42,9 +42,9 @@ class ServiceFlags:
     """Where the service is and which key opens it. The key itself never stands on the command line."""
 
     base_url: str | None = None
-    """Root of the service; otherwise TRIO_NORMAN_BASE_URL, PYTRIO_BASE_URL, ~/.pytrio/config.toml, its public address."""
+    """Root of the service; otherwise TRIO_NORMAN_BASE_URL, PYTRIO_BASE_URL, ~/.pytrio/config.toml, or its own."""
     api_key_file: Path | None = None
-    """File that holds the API key (- is stdin); otherwise TRIO_NORMAN_API_KEY, PYTRIO_API_KEY, ~/.pytrio/config.toml."""
+    """File with the API key (- is stdin); otherwise TRIO_NORMAN_API_KEY, PYTRIO_API_KEY, or ~/.pytrio/config.toml."""
     ca_file: Path | None = None
     """PEM file of a private certificate authority, trusted beside the system's."""
     allow_http: bool = False
@@ -78,7 +78,9 @@ def read_key(path: Path) -> str:
         text = data.decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ConfigurationError(f"the key file cannot be read: {why}", "--api-key-file names a file with the key") from None
+        raise ConfigurationError(
+            f"the key file cannot be read: {why}", "--api-key-file names a file with the key"
+        ) from None
     if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
         say("warning: other users can read the key file; chmod 600 makes it private")
     return text
@@ -93,6 +95,10 @@ class OutputFlags:
     """Write JSON to stdout, in plain ASCII."""
     quiet: bool = False
     """Show no progress and no summary; errors are shown."""
+
+
+SERVICE = ServiceFlags()
+OUTPUT = OutputFlags()
 
 
 @Parameter(name="*", group=_DOWNLOADING)
@@ -145,7 +151,8 @@ def options_last(tokens: Sequence[str]) -> list[str]:
     at = 0
     while at < len(tokens):
         word = tokens[at]
-        if word in _TAKES_NONE or word.partition("=")[0] in _TAKES_VALUE and "=" in word:
+        name, equals, _ = word.partition("=")
+        if word in _TAKES_NONE or (equals and name in _TAKES_VALUE):
             at += 1
         elif word in _TAKES_VALUE and at + 1 < len(tokens):
             at += 2
@@ -154,5 +161,3 @@ def options_last(tokens: Sequence[str]) -> list[str]:
     moved, rest = list(tokens[:at]), list(tokens[at:])
     end = rest.index("--") if "--" in rest else len(rest)
     return [*rest[:end], *moved, *rest[end:]]
-
-

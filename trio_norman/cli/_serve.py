@@ -12,7 +12,6 @@ from cyclopts.validators import Number
 
 from .._version import __version__
 from ..errors import ConfigurationError
-from ._exits import Exit
 from ._options import Count, Size
 from ._output import is_terminal, json_text, say, write_out
 
@@ -61,7 +60,6 @@ async def serve(
             await trio.sleep_forever()
     except OSError as error:
         raise ConfigurationError(f"no port to be had: {error.strerror or error}", "choose another --port") from error
-    return Exit.OK
 
 
 def silence_server() -> None:

@@ -21,7 +21,11 @@ def parse_size(text: str) -> int:
     if not prefix and ending.lower().startswith("i"):
         raise ValueError("write a size as 16MiB, 1.5GiB or 1048576")
     base = 1000 if prefix and ending.lower() == "b" else 1024
-    size = float(number) * base ** _POWERS[prefix.lower()] if "." in number else int(number) * base ** _POWERS[prefix.lower()]
+    size = (
+        float(number) * base ** _POWERS[prefix.lower()]
+        if "." in number
+        else int(number) * base ** _POWERS[prefix.lower()]
+    )
     if size != int(size):
         raise ValueError("this is no whole number of bytes")
     return int(size)
@@ -34,11 +38,12 @@ def shown_size(size: int | None) -> str:
     if size < 1024:
         return f"{size} B"
     value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
+    units = ["TiB", "GiB", "MiB", "KiB"]
+    value /= 1024
+    while value >= 999.95 and len(units) > 1:
         value /= 1024
-        if value < 999.95:
-            break
-    return f"{value:.1f} {unit}"
+        units.pop()
+    return f"{value:.1f} {units[-1]}"
 
 
 def shown_rate(per_second: float) -> str:

@@ -60,8 +60,8 @@ class ArchiveContent:
     _model: JoinedContent = attrs.field(repr=False)
     _tail: Callable[[int], bytes] = attrs.field(repr=False)
     _tail_size: int = attrs.field(repr=False)
-    _checksum: int = attrs.field(default=0, init=False, repr=False)
-    _summed: int = attrs.field(default=0, init=False, repr=False)
+    # The CRC-32 of the model's first bytes, and of how many; replaced whole, as a worker thread and Trio's may both do so.
+    _progress: tuple[int, int] = attrs.field(default=(0, 0), init=False, repr=False)
 
     @property
     def tail_start(self) -> int:
@@ -71,17 +71,16 @@ class ArchiveContent:
     @property
     def is_summed(self) -> bool:
         """Whether the checksum is known, so that no read blocks."""
-        return self._summed == self._model.size
+        return self._progress[1] == self._model.size
 
     def advance_checksum(self) -> bool:
         """Take up to 64 MiB more into the checksum; tell whether it is complete now."""
-        start = self._summed
+        checksum, start = self._progress
         stop = min(start + _CRC_STEP, self._model.size)
-        checksum = self._checksum
         for block in blocks_of(self._model, start, stop):
             checksum = zlib.crc32(block, checksum)
-        if self._summed == start:  # nobody else was faster
-            self._checksum, self._summed = checksum, stop
+        if stop > self._progress[1]:  # nobody else was faster
+            self._progress = (checksum, stop)
         return self.is_summed
 
     def read(self, offset: int, length: int) -> Block:
@@ -99,7 +98,7 @@ class ArchiveContent:
         if max(offset, model_end) < stop:
             while not self.advance_checksum():
                 pass
-            yield self._tail(self._checksum)[max(offset, model_end) - model_end : stop - model_end]
+            yield self._tail(self._progress[0])[max(offset, model_end) - model_end : stop - model_end]
 
 
 def archive_content(pool: bytes, name: str, size: int, *, base_model: str, rank: int) -> Content:

@@ -138,8 +138,10 @@ class Knobs:
 
     def text(self, name: str) -> str | None:
         """Give a knob's last value; nothing where it is not set."""
-        values = self.texts(name)
-        return values[-1] if values else None
+        for each, value in reversed(self.pairs):
+            if each == name:
+                return value
+        return None
 
     def texts(self, name: str) -> list[str]:
         """Give all values of a knob."""

@@ -32,7 +32,7 @@ class LoggedRequest:
 class RequestLog:
     """The last requests, oldest first; iterate over it, or index it."""
 
-    keep: int = 200_000
+    keep: int = 100_000
     _held: deque[LoggedRequest] = attrs.field(init=False)
     total: int = attrs.field(default=0, init=False)  # also counts what is no longer held
 

@@ -17,6 +17,7 @@ from ._log import LoggedRequest
 from ._wire import Wire
 
 _PACES_PER_SECOND = 20  # a slowed body is sent in about so many pieces a second
+_INTERIMS_AT_ONCE = 500
 _JOINED_WITH_HEAD = 64 * 1024  # bytes; a body up to this size leaves in one segment with its head
 _BROKEN_CHUNKS = {"size": b"zz\r\n", "digits": b"0" * 20 + b"f" * 20 + b"\r\n", "crlf": b"4\r\nabcdXX"}
 
@@ -105,8 +106,8 @@ class Sending:
         if (raw := knobs.text("raw")) is not None:
             await self.wire.send(raw.encode("latin-1"))
             await self.wire.sever(rst=False)
-        for _ in range(knobs.size("interim") or 0):
-            await self.wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+        for left in range(knobs.size("interim") or 0, 0, -_INTERIMS_AT_ONCE):
+            await self.wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * min(left, _INTERIMS_AT_ONCE))
         self.record.status = answer.status
         self._unsent_head = head_of(answer, knobs, closes=closes)
         if (drip := knobs.number("hdrip")) is not None:
