@@ -10,12 +10,17 @@ from email.utils import format_datetime
 from typing import Any
 
 import attrs
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from trio_norman._sansio.digests import LENGTHS
 from trio_norman._sansio.heads import Version
 from trio_norman._sansio.journal import Header, Owner, encode_release, encode_span, encode_version
 from trio_norman._sansio.ranges import LARGEST_SIZE, ByteRange
+
+# No test is judged by a clock: a busy machine would fail it.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 #: Characters that have fooled somebody before: separators, escapes, bidi and invisible ones, halves of pairs.
 NASTY = (

@@ -112,6 +112,14 @@ def test_a_cycle_of_pages_is_noticed_where_it_closes() -> None:
         walk.accept(PageFacts(["a", "b"], has_more=True))
 
 
+def test_a_list_that_begins_again_is_noticed_although_its_pages_changed() -> None:
+    walk = PageWalk(2)
+    walk.accept(PageFacts(["a", "b"], has_more=True))
+    walk.accept(PageFacts(["c", "d"], has_more=True))
+    with pytest.raises(ValueError, match="the list begins again"):
+        walk.accept(PageFacts(["new", "a"], has_more=True))
+
+
 @given(most=st.integers(1, 30), pages=st.integers(1, 40))
 def test_a_list_may_have_as_many_pages_as_the_limit_and_not_one_more(most: int, pages: int) -> None:
     walk = PageWalk(1, most_pages=most)
@@ -173,7 +181,7 @@ class Server(RuleBasedStateMachine):
         assert self.walk.is_over or self.has_failed or self.walk.pages < self.most
 
 
-Server.TestCase.settings = settings(max_examples=150, stateful_step_count=14, deadline=None)
+Server.TestCase.settings = settings(max_examples=100, stateful_step_count=14, deadline=None)
 TestServer = Server.TestCase
 
 

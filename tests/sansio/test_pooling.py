@@ -116,7 +116,7 @@ class Pool(RuleBasedStateMachine):
         assert (self.ledger.open, self.ledger.idle, self.ledger.waiting) == (0, 0, 0)
 
 
-Pool.TestCase.settings = settings(max_examples=100, stateful_step_count=20, deadline=None)
+Pool.TestCase.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
 TestPool = Pool.TestCase
 
 
@@ -153,3 +153,21 @@ def test_an_origin_at_its_own_limit_holds_up_nobody_else() -> None:
 def test_a_pool_without_room_is_refused(at_most: int, of_one: int | None, idle_seconds: float) -> None:
     with pytest.raises(ValueError, match="a pool needs room"):
         PoolLedger(at_most=at_most, at_most_per_origin=of_one, idle_seconds=idle_seconds)
+
+
+def test_closing_retires_what_is_idle_and_keeps_nothing_that_comes_back() -> None:
+    ledger: PoolLedger[str] = PoolLedger(at_most=2, at_most_per_origin=None, idle_seconds=60)
+    busy, idle, waiting = ledger.ask("a", 0.0), ledger.ask("b", 0.0), ledger.ask("c", 0.0)
+    ledger.withdraw(waiting)
+    ledger.give_back(idle, "idle", 0.0)
+    assert (ledger.close(), ledger.retired()) == ([], ["idle"])
+    assert ledger.give_back(busy, "busy", 0.0) is None
+    assert (ledger.retired(), ledger.open) == (["busy"], 0)
+
+
+def test_of_idle_connections_the_one_used_last_is_taken_and_the_others_stay() -> None:
+    ledger: PoolLedger[str] = PoolLedger(at_most=2, at_most_per_origin=None, idle_seconds=60)
+    for ticket, connection in [(ledger.ask("a", 0.0), "older"), (ledger.ask("a", 0.0), "newer")]:
+        ledger.give_back(ticket, connection, 0.0)
+    assert ledger.ask("a", 1.0).connection == "newer"
+    assert (ledger.idle, ledger.open, ledger.retired()) == (1, 2, [])

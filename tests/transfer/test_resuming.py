@@ -19,6 +19,7 @@ from trio_norman._sansio.journal import Header, Owner, encode_header, encode_spa
 from trio_norman._sansio.ranges import ByteRange
 from trio_norman.emulator import Emulator
 
+pytestmark = pytest.mark.usefixtures("each_pump")
 MiB = 2**20
 SIZE = 6 * MiB
 

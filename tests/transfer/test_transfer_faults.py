@@ -9,7 +9,9 @@ import pytest
 import trio
 
 from tests.destinations import IMPATIENT, QUICK, Destination, results_of, sha256_of
+from tests.transfer.conftest import PUMPS
 from trio_norman import ConnectionSettings, Outcome, RetryPolicy, Source, download_many, errors
+from trio_norman._wire import _pump
 from trio_norman.emulator import Emulator, open_emulator
 
 MiB = 2**20
@@ -98,11 +100,21 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("is_sized", [False, True], ids=["size unknown", "size announced"])
+WAYS = {
+    "splice, size unknown": ("splice", False),
+    "splice, size announced": ("splice", True),
+    "buffer, size announced": ("buffer", True),
+    "portable, size unknown": ("portable", False),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", FAULTS)
 async def test_every_fault_ends_in_exact_bytes_or_a_typed_error(
-    name: str, is_sized: bool, emulator: Emulator, dest: Destination
+    name: str, way: str, emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pump, is_sized = WAYS[way]
+    monkeypatch.setattr(_pump, "KINDS", PUMPS[pump])
     fault = FAULTS[name]
     url = emulator.blob_url(fault.size, **fault.knobs)
     content = emulator.blob_content(fault.size)

@@ -97,15 +97,24 @@ def missing_ranges(size: int, held: Iterable[ByteRange], *, at_most: int) -> lis
 
 @attrs.define(eq=False)
 class Lane:
-    """One connection's share: it has received up to `position` and goes on to `stop`."""
+    """One connection's share: it has received up to `position` and goes on to `stop`.
+
+    Bytes before `reserved` are on their way and cannot be given to another lane any more.
+    """
 
     position: int
     stop: int
+    reserved: int = 0
 
     @property
     def left(self) -> int:
         """Bytes still to come; more than any object has while nobody knows the end."""
         return self.stop - self.position
+
+    @property
+    def spare(self) -> ByteRange:
+        """What could still be given to another lane."""
+        return ByteRange(min(max(self.position, self.reserved), self.stop), self.stop)
 
 
 @attrs.define
@@ -215,11 +224,11 @@ class Ledger:
         return ByteRange(first.start, stop)
 
     def _largest_share(self) -> Lane | None:
-        large = [lane for lane in self._lanes if self.size is not None and lane.left >= 2 * self.split_bytes]
-        return max(large, key=lambda lane: lane.left, default=None)
+        large = [lane for lane in self._lanes if self.size is not None and len(lane.spare) >= 2 * self.split_bytes]
+        return max(large, key=lambda lane: len(lane.spare), default=None)
 
     def _split(self) -> None:
         lane = self._largest_share()
         if lane is not None:
-            middle = lane.position + lane.left // 2
+            middle = lane.spare.start + len(lane.spare) // 2
             self._open, lane.stop = [ByteRange(middle, lane.stop)], middle

@@ -21,6 +21,7 @@ from ..errors import HeadTimeoutError, InterruptedTransferError, ProtocolError, 
 from ._connecting import USER_AGENT, ConnectionSettings, lower_headers, new_transport, request_extensions
 from ._errors import errors_translated
 from ._gate import Gates
+from ._pump import Pump, pump_for
 
 LARGEST_ERROR_BODY = 64 * 1024  # bytes; what comes after is not read
 
@@ -38,6 +39,13 @@ class Answer:
     def shows_its_end(self) -> bool:
         """Whether the framing itself shows that the body is whole: a length or chunks, not merely the end."""
         return any(name in {"content-length", "transfer-encoding"} for name, _ in self.headers)
+
+    def pump(self) -> Pump | None:
+        """Return what moves the body straight from its socket into a file; None if it only comes as `chunks`.
+
+        Whoever takes a pump closes it, and takes no chunks.
+        """
+        return pump_for(self._response.extensions.get("trio_norman.body"), self.url)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes, undecoded.
@@ -112,7 +120,9 @@ class Fetcher:
         """Return where a redirect leads; raise the error that any other answer is."""
         if response.status_code in REDIRECT_STATUSES:
             location = response.headers.get("location")
-            following: str | TrioNormanError = next_hop(target, location, hops=hops, allow_http=self._settings.allow_http)
+            following: str | TrioNormanError = next_hop(
+                target, location, hops=hops, allow_http=self._settings.allow_http
+            )
         elif response.status_code < 400:
             following = ProtocolError("GET", target, f"status {response.status_code} answers no question of ours")
         else:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 
 import attrs
 import trio
 
-from ..errors import TrioNormanError
 from ..transfer import DownloadResult, Downloads, Outcome
 from ..transfer._model import OnEvent
 from ._board import Board
-from ._exits import Exit, advice_for, exit_of, exit_of_items
+from ._exits import Exit, exit_of, exit_of_items
 from ._options import OutputFlags
 from ._output import Write, is_terminal, open_output
 from ._progress import Display, open_display
 from ._views import failure_line, result_json, result_line
+
+
+async def each_result(results: Downloads) -> AsyncGenerator[DownloadResult, None]:
+    """Yield the results, also where the batch ends while the last one is still being told of."""
+    with suppress(trio.ClosedResourceError):
+        async for result in results:
+            yield result
+
 
 OpenBatch = Callable[[OnEvent], AbstractAsyncContextManager[Downloads]]
 Facts = Callable[[DownloadResult], Mapping[str, object]]
@@ -46,18 +53,17 @@ class Report:
     async def add(self, result: DownloadResult) -> None:
         """Tell what became of one item: failures on stderr, and everything on stdout."""
         if result.error is not None:
-            self.add_failure(result.source.name, result.error)
+            self.add_failure(failure_line(result.source.name, result.error), exit_of(result.error))
         else:
             self.succeeded += 1
         line = self.line(result)
         if line:
             await self._write(line)
 
-    def add_failure(self, name: str, error: TrioNormanError) -> None:
+    def add_failure(self, text: str, code: Exit) -> None:
         """Tell that something was not brought home."""
-        self.failures.add(exit_of(error))
-        advice = advice_for(error)
-        self.display.say(f"error: {failure_line(name, error)}" + (f": {advice}" if advice else ""))
+        self.failures.add(code)
+        self.display.say(f"error: {text}")
 
     async def _write(self, line: str) -> None:
         if self.display.owns_screen and is_terminal(sys.stdout):  # else it would land in the middle of the bars
@@ -89,7 +95,7 @@ async def run_batch(
     async with open_display(board, quiet=quiet) as display, open_output() as write:
         report = Report(line, display, write)
         async with open_batch(board.note) as results:
-            async for result in results:
+            async for result in each_result(results):
                 await report.add(result)
         if also is not None:
             await also(report)

@@ -157,11 +157,12 @@ class Board:
 
     def summary(self, seconds: float) -> str:
         """Return what came of the whole batch as one line of text."""
-        words = [f"{self.items_ok} fetched"] if self.items_ok or not self.items_done else []
+        words = [f"{self.items_ok} fetched"] if self.items_ok else []
         words += [f"{self.items_skipped} were there already"] if self.items_skipped else []
         words += [f"{self.items_failed} failed"] if self.items_failed else []
-        rate = shown_rate(self._received_bytes / seconds) if seconds > 0 else ""
-        return (
-            f"{self.items_done} files: {', '.join(words)}; {shown_size(self._received_bytes)} received"
-            f" in {seconds:.1f} s{f' ({rate})' if rate else ''}"
-        )
+        noun = "file" if self.items_done == 1 else "files"
+        told = [f"{self.items_done} {noun}: {', '.join(words)}" if words else "no files"]
+        if self._received_bytes and seconds > 0:
+            rate = shown_rate(self._received_bytes / seconds)
+            told.append(f"{shown_size(self._received_bytes)} received in {seconds:.1f} s ({rate})")
+        return "; ".join(told)

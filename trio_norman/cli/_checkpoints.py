@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Collection, Mapping, 
 import attrs
 import trio
 
-from ..errors import ConfigurationError, NotFoundError, TrioNormanError
+from .._sansio.redaction import printable
+from ..errors import ConfigurationError, NotFoundError
 from ..rest import Checkpoint, RestClient
 from ..transfer import DownloadResult
 from ._batch import Report, lines_for, run_batch
@@ -139,11 +140,11 @@ async def download_checkpoints(
         raise ConfigurationError("which checkpoints?", "name training runs, or give --all, or --checkpoint ID")
     board = Board()
     async with service.open() as rest:
-        chosen = Choice(rest, board, tuple(dict.fromkeys(runs)), frozenset(checkpoint))
+        chosen = Choice(rest, board, tuple(dict.fromkeys(runs)), tuple(dict.fromkeys(checkpoint)))
 
         async def report_missing(report: Report) -> None:
-            for name, error in chosen.missing():
-                report.add_failure(name, error)
+            for name in chosen.missing:
+                report.add_failure(f"{printable(name)}: there is nothing of that id", Exit.NOT_FOUND)
 
         return await run_batch(
             lambda note: rest.download_checkpoints(
@@ -169,9 +170,9 @@ class Choice:
     rest: RestClient
     board: Board
     runs: Sequence[str]
-    wanted: Collection[str]  # ids; empty for all
+    wanted: Collection[str]  # ids of checkpoints; empty for all of them
     _found: set[str] = attrs.field(init=False, factory=set)
-    _failed_runs: list[tuple[str, TrioNormanError]] = attrs.field(init=False, factory=list)
+    _lost_runs: list[str] = attrs.field(init=False, factory=list)
 
     async def checkpoints(self) -> AsyncGenerator[Checkpoint, None]:
         """Yield them, as fast as they are taken."""
@@ -201,13 +202,12 @@ class Choice:
     async def _of_run(self, run: str) -> Sequence[Checkpoint]:
         try:
             return (await self.rest.list_checkpoints(run)).checkpoints
-        except NotFoundError as error:  # one run that is gone does not spoil the others
-            self._failed_runs.append((f"run {run}", error))
+        except NotFoundError:  # one run that is gone does not spoil the others
+            self._lost_runs.append(run)
             return ()
 
-    def missing(self) -> Sequence[tuple[str, TrioNormanError]]:
-        """Return the runs and checkpoints that were asked for and are not there."""
+    @property
+    def missing(self) -> Sequence[str]:
+        """The runs and checkpoints that were asked for and are not there."""
         lost = [each for each in self.wanted if each not in self._found]
-        url = str(self.rest.http_client.base_url)
-        errors = [(f"checkpoint {each}", NotFoundError("GET", url, 404, message="no such checkpoint")) for each in lost]
-        return [*self._failed_runs, *errors]
+        return [*(f"run {each}" for each in self._lost_runs), *(f"checkpoint {each}" for each in lost)]

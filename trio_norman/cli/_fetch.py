@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from ..transfer import ConnectionSettings, DownloadResult, Source, download_many
 from ._batch import lines_for, run_batch
 from ._board import Board
-from ._lists import ListFile, open_list
+from ._lists import STDIN, ListFile, open_list
 from ._options import OUTPUT, DownloadFlags, OutputFlags
 
 
+def _no_option(_: Any, path: str) -> None:
+    if path.startswith("-") and path != STDIN:
+        raise ValueError("there is no such option (a file of that name is ./NAME)")
+
+
+ListPath = Annotated[str, Parameter(name="LIST", allow_leading_hyphen=True, validator=_no_option)]
+
+
 async def fetch(
-    list_: str,
+    list_: ListPath,
     /,
     *,
     flags: DownloadFlags,

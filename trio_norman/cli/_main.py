@@ -32,13 +32,17 @@ def run(tokens: Sequence[str]) -> int:
     try:
         command, bound, _ = app.parse_args(options_last(tokens))
     except CycloptsError as error:
-        complain(str(error).rstrip("."), f"see {shlex.join(['trio-norman', *(error.command_chain or ())])} --help")
+        complain(_trimmed(str(error)), f"see {shlex.join(['trio-norman', *(error.command_chain or ())])} --help")
         return Exit.USAGE
     except KeyboardInterrupt:
         return 130
     if inspect.iscoroutinefunction(command):
         return _run_command(command, bound)
     return _run_builtin(command, bound)
+
+
+def _trimmed(sentence: str) -> str:
+    return sentence if sentence.endswith("...") else sentence.removesuffix(".")
 
 
 def _run_builtin(command: Callable[..., Any], bound: BoundArguments) -> int:

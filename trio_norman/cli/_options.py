@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,13 +20,14 @@ from ._output import say
 from ._sizes import parse_size, shown_size
 
 _LONGEST_KEY = 4096  # bytes that are read of a key file
+_HOW_TO_GIVE_A_KEY = "set TRIO_NORMAN_API_KEY or PYTRIO_API_KEY, give --api-key-file, or try `trio-norman demo`"
 
 
 def _read_size(_: Any, tokens: Sequence[Any]) -> int:
     return parse_size(tokens[0].value)
 
 
-Size = Annotated[int, Parameter(converter=_read_size, show_default=shown_size)]
+Size = Annotated[int, Parameter(converter=_read_size, metavar="SIZE", show_default=shown_size)]
 Count = Annotated[int, Parameter(validator=Number(gte=0), show_default=True)]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1), show_default=True)]
@@ -61,7 +62,14 @@ class ServiceFlags:
         key = None
         if self.api_key_file is not None:
             key = await trio.to_thread.run_sync(read_key, self.api_key_file, abandon_on_cancel=True)
-        async with ServiceClient(key, self.base_url, connection=self.connection).create_rest_client() as rest:
+        client = ServiceClient(key, self.base_url, connection=self.connection)
+        async with AsyncExitStack() as stack:
+            try:
+                rest = await stack.enter_async_context(client.create_rest_client())
+            except ConfigurationError as error:
+                if "api_key=" not in error.advice:
+                    raise
+                raise ConfigurationError(error.problem, _HOW_TO_GIVE_A_KEY) from None
             yield rest
 
 

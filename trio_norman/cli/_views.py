@@ -11,7 +11,7 @@ import attrs
 
 from .._sansio.redaction import printable
 from ..transfer import DownloadResult, Outcome
-from ._exits import exit_of
+from ._exits import advice_for, exit_of
 from ._output import json_text
 from ._sizes import shown_size
 
@@ -115,6 +115,7 @@ def result_json(result: DownloadResult, facts: Mapping[str, object]) -> str:
 
 
 def failure_line(name: str, error: BaseException) -> str:
-    """Return what went wrong with one item, with its name in front unless the error starts with it."""
-    text, shown_name = str(error), printable(name)
-    return text if text.startswith(shown_name) else f"{shown_name}: {text}"
+    """Return what went wrong with one item and what helps: its name comes first, unless the error starts with it."""
+    text, shown_name, advice = str(error), printable(name), advice_for(error)
+    named = text if text.startswith(shown_name) else f"{shown_name}: {text}"
+    return f"{named}: {advice}" if advice else named

@@ -20,7 +20,7 @@ from ._objects import Digests, StoredObject
 
 Headers = list[tuple[str, str]]
 
-_ONE_RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.IGNORECASE)
+_ONE_RANGE = re.compile(r"bytes=\s*(\d{0,30})\s*-\s*(\d{0,30})\s*", re.IGNORECASE | re.ASCII)
 _BOUNDARY = "3d6b6a416f9b5"
 _ZEROS = bytes(1 << 20)
 

@@ -60,7 +60,7 @@ class ArchiveContent:
     _model: JoinedContent = attrs.field(repr=False)
     _tail: Callable[[int], bytes] = attrs.field(repr=False)
     _tail_size: int = attrs.field(repr=False)
-    # The CRC-32 of the model's first bytes, and of how many; replaced whole, as a worker thread and Trio's may both do so.
+    # CRC-32 of the model's first bytes, and how many they are; replaced whole, as two threads may do so at once.
     _progress: tuple[int, int] = attrs.field(default=(0, 0), init=False, repr=False)
 
     @property

@@ -66,6 +66,7 @@ the object
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from urllib.parse import quote, unquote_to_bytes
 
@@ -97,7 +98,12 @@ _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 def parsed_size(text: str) -> int:
     """Read ``64k`` and its like; raises `ValueError`."""
     unit = _UNITS.get(text[-1:].lower())
-    return int(text) if unit is None else int(float(text[:-1]) * unit)
+    if unit is None:
+        return int(text)
+    count = float(text[:-1])
+    if not math.isfinite(count):
+        raise ValueError(f"no size: {text!r}")
+    return int(count * unit)
 
 
 def check_knob(name: str, value: str) -> None:

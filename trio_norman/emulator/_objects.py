@@ -181,7 +181,7 @@ class Objects:
     def _blob(self, rest: str, version: int, tag: int, size: int | None, modified_at: float) -> StoredObject | None:
         seed, _, tail = rest.partition("/")
         length, _, name = tail.partition("/")
-        if not length.isdecimal() or not name:
+        if not length.isdecimal() or len(length) > 18 or not name:
             return None
         actual = int(length) if size is None else size
         identity = f"blob {name} {seed} {version} {actual}"

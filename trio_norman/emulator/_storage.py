@@ -68,16 +68,17 @@ class Storage:
             server, request.method, (request.path, request.query), received.header_list, self.clock.now()
         )
         record.body = received.body
+        signature: dict[str, str] = {}
+        knobs, stored = Knobs(), None
         try:
             signature, asked = split_query(request.query)
-            answer, knobs, stored = await self._answer(request, signature, asked, server)
-        except (ValueError, KeyError) as error:  # a knob that is misspelt, or has no such value
+        except ValueError as error:
             answer = error_answer(400, "InvalidArgument", str(error), resource=request.path)
-            signature, asked, knobs, stored = {}, Knobs(), Knobs(), None
+        else:
+            answer, knobs, stored = await self._answer(request, signature, asked, server)
         answer = _framed(answer, knobs, record.number, self.clock.now())
-        sending = Sending(
-            wire, answer, knobs, record, self._cut_in(request, signature, knobs, stored), self._ready_for(stored)
-        )
+        cut_in = self._cut_in(request, signature, knobs, stored)
+        sending = Sending(wire, answer, knobs, record, cut_in, self._ready_for(stored))
         if stored is not None and stored.content.size > _PREPARED_AHEAD and request.method == "GET":
             nursery.start_soon(self.objects.finish_checksum, stored.content)
         return await sending.run(with_body=request.method != "HEAD", keeps_alive=request.keeps_alive)

@@ -23,6 +23,7 @@ from .._sansio.journal import (
     encode_version,
 )
 from .._sansio.ranges import ByteRange, merged
+from .._wire._pump import Moved, Pump
 from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError
 from ._folder import Folder, journal_name, local_errors, part_name, passing_name
 from ._owners import is_alive
@@ -116,6 +117,16 @@ class Part:
             os.write(self._journal_fd, encode_span(span, synced=False))
         self._written.append(span)
         return span
+
+    def take_from(self, pump: Pump, offset: int, at_most: int, *, seconds: float) -> Moved:
+        """Let a pump write into the file, and note in the sidecar what it brought; see `Pump.move`."""
+        with local_errors(self.name):
+            moved = pump.move(self._fd, offset, at_most, seconds=seconds)
+            if moved.count:
+                span = ByteRange(offset, offset + moved.count)
+                os.write(self._journal_fd, encode_span(span, synced=False))
+                self._written.append(span)
+        return moved
 
     def sync(self) -> None:
         """Bring everything written so far to the disk, then note that it is there."""

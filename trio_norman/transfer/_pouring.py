@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 
 import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
 from .._sansio.heads import Body
-from .._sansio.ranges import Lane, Ledger
+from .._sansio.ranges import ByteRange, Lane, Ledger
 from .._sansio.stalling import StallWatch
 from .._wire._fetching import Answer
+from .._wire._pump import Pump
 from ..errors import InterruptedTransferError, SlowTransferError, TransportError, TrioNormanError
 from ._part import Part
 from ._shop import Shop
@@ -20,6 +22,9 @@ from ._shop import Shop
 _BLOCK = 2**20  # bytes that are written at once
 _PATIENCE = 0.5  # seconds after which a smaller block is written too, so that a slow body is not lost to a kill
 _SYNC_EVERY = 64 * 2**20  # bytes after which a durable download brings its journal to the disk
+
+_STRETCH = 16 * 2**20  # bytes that one visit to a worker thread may bring: another lane can be given none of them
+_STAY = 0.2  # seconds that one visit may last: after these, progress is told and limits are looked at
 
 _Block = tuple[int, list[bytes]]
 
@@ -42,6 +47,12 @@ class Pouring:
 
         Cancellation: noticed at once; a block that is being written is finished first.
         """
+        pump = answer.pump()
+        if pump is not None:
+            try:
+                return await self._pump(pump, answer, lane)
+            finally:
+                pump.close()
         failure: TransportError | None = None
         with lone_error_unwrapped():
             async with trio.open_nursery() as nursery:
@@ -51,15 +62,36 @@ class Pouring:
                     failure = await self._read(answer, lane, body, send_block)
         return failure
 
+    async def _pump(self, pump: Pump, answer: Answer, lane: Lane) -> TransportError | None:
+        watch = StallWatch(self.shop.options.stall, trio.current_time())
+        while pump.left and (lane.left or self.ledger.extend(lane)):
+            count = min(lane.left, pump.left, _STRETCH)
+            lane.reserved = lane.position + count
+            take = partial(self.part.take_from, pump, lane.position, count, seconds=_STAY)
+            moved = await trio.to_thread.run_sync(take, limiter=self.shop.disk)
+            if moved.count:
+                await self._written(ByteRange(lane.position, lane.position + moved.count), lane)
+            if moved.ending is not None:
+                return moved.ending
+            if trio.current_time() >= watch.advance(moved.count, trio.current_time()):
+                return _too_slow(answer, watch)
+        if not pump.left:
+            pump.finish()
+        return None
+
     async def _write_each(self, receive_block: trio.MemoryReceiveChannel[_Block]) -> None:
         async for offset, buffers in receive_block:
-            span = await trio.to_thread.run_sync(self.part.write, offset, buffers, limiter=self.shop.disk)
-            self.ledger.record(span)
-            self.count(len(span))
-            self._unsynced += len(span)
-            if self.shop.options.durable and self._unsynced >= _SYNC_EVERY:
-                self._unsynced = 0
-                await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
+            await self._written(await trio.to_thread.run_sync(self.part.write, offset, buffers, limiter=self.shop.disk))
+
+    async def _written(self, span: ByteRange, lane: Lane | None = None) -> None:
+        if lane is not None:
+            lane.position = span.stop
+        self.ledger.record(span)
+        self.count(len(span))
+        self._unsynced += len(span)
+        if self.shop.options.durable and self._unsynced >= _SYNC_EVERY:
+            self._unsynced = 0
+            await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
 
     async def _read(
         self, answer: Answer, lane: Lane, body: Body, send_block: trio.MemorySendChannel[_Block]

@@ -1,0 +1,232 @@
+"""From a socket into a file without a detour through Python objects. Everything here blocks, in worker threads.
+
+There are three ways for a body of known length, and each keeps the same promises: so many bytes from here into that
+file at that offset, counted, never more than asked for, and never longer than asked for without coming back. What is
+neither (chunks, an end by closing, somebody else's transport) comes as pieces through the Trio thread instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import ssl
+import time
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+import attrs
+import trio
+
+from ..errors import InterruptedTransferError, TransportError
+from ._bodies import LengthBody
+from ._sockets import reason
+
+WORTH_IT = 256 * 1024  # bytes; a shorter body costs less through the Trio thread
+_PIPE = 2**20  # bytes, what an ordinary user may ask for
+_BUFFER = 512 * 1024  # bytes
+_NAP = 0.05  # seconds that a thread waits for the peer before it looks whether it is still wanted
+_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@attrs.frozen
+class Moved:
+    """What one visit to a worker thread has brought: `count` bytes, and what ended the body early, if something did."""
+
+    count: int
+    ending: TransportError | None = None
+
+
+class _PeerError(Exception):
+    """The connection is of no further use; the text says why."""
+
+
+class Pump(ABC):
+    """One body on its way from its socket into a file; `_ready` bytes have left the socket and wait to be written."""
+
+    def __init__(self, body: LengthBody, url: str) -> None:
+        self._body, self._url = body, url
+        self._socket = body.socket
+        self._ready = 0
+        self._waiting = select.poll()
+        self._waiting.register(self._socket, select.POLLIN)
+
+    @property
+    def left(self) -> int:
+        """Bytes of the body that have not been moved yet."""
+        return len(self._body.leading) + self._body.remaining
+
+    def move(self, fd: int, offset: int, at_most: int, *, seconds: float) -> Moved:
+        """Write the next bytes of the body into a file.
+
+        It comes back when `at_most` bytes are written, when `seconds` are over, or within 50 ms after the calling task
+        was cancelled; what was written until then is counted.
+
+        Args:
+            fd: The file.
+            offset: Where in it the next byte goes.
+            at_most: Number of bytes, at most `left`.
+            seconds: Longest stay.
+
+        Raises:
+            OSError: If the file cannot be written; nothing was, then, in this visit.
+        """
+        moved = 0
+        end = time.monotonic() + seconds
+        try:
+            moved = self._move_leading(fd, offset, at_most)
+            while moved < at_most:
+                self._ready = self._ready or self._fill(at_most - moved)
+                if self._ready:
+                    step = self._drain(fd, offset + moved, min(self._ready, at_most - moved))
+                    moved += step
+                    self._ready -= step
+                    self._body.remaining -= step
+                else:
+                    self._waiting.poll(_NAP * 1000)
+                if time.monotonic() >= end or _is_cancelled():
+                    break
+        except _PeerError as error:
+            return Moved(moved, InterruptedTransferError("GET", self._url, str(error)))
+        except OSError:
+            if moved == 0:
+                raise
+        return Moved(moved)  # after an error with something moved, the next visit meets the error again
+
+    def finish(self) -> None:
+        """Give the connection back, in the Trio thread: every byte of the body was moved."""
+        self._body.finished()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of what this pump holds besides the socket."""
+
+    @abstractmethod
+    def _fill(self, at_most: int) -> int:
+        """Take what is there off the socket, at most so many bytes; 0 if nothing is there yet."""
+
+    @abstractmethod
+    def _drain(self, fd: int, offset: int, count: int) -> int:
+        """Write bytes that are ready; return how many."""
+
+    def _move_leading(self, fd: int, offset: int, at_most: int) -> int:
+        piece = self._body.leading[:at_most]
+        written = os.pwrite(fd, piece, offset) if piece else 0
+        self._body.leading = self._body.leading[written:]
+        return written
+
+    def _ended(self) -> _PeerError:
+        return _PeerError(f"it ended {self._body.remaining - self._ready} bytes before the body's end")
+
+
+class SplicePump(Pump):
+    """Plain HTTP on Linux: the bytes go from socket to pipe to file inside the kernel."""
+
+    def __init__(self, body: LengthBody, url: str) -> None:
+        super().__init__(body, url)
+        self._out, self._into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        with suppress(OSError):  # with less room it takes more calls
+            fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, _PIPE)
+
+    @classmethod
+    def suits(cls, sock: socket.socket) -> bool:
+        """Whether the system can do this for the socket."""
+        return hasattr(os, "splice") and not isinstance(sock, ssl.SSLSocket)
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._out)
+        os.close(self._into)
+
+    def _fill(self, at_most: int) -> int:
+        flags = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+        try:
+            held = os.splice(self._socket.fileno(), self._into, min(at_most, _PIPE), flags=flags)
+        except _NOTHING_YET:
+            return 0
+        except OSError as error:
+            raise _PeerError(reason(error)) from None
+        if held == 0:
+            raise self._ended()
+        return held
+
+    def _drain(self, fd: int, offset: int, count: int) -> int:
+        try:
+            return os.splice(self._out, fd, count, offset_dst=offset, flags=os.SPLICE_F_MOVE)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        return self._copy(fd, offset, count)  # this file system cannot splice
+
+    def _copy(self, fd: int, offset: int, count: int) -> int:
+        data, done = memoryview(os.read(self._out, count)), 0
+        while done < len(data):  # what has left the pipe must be written now
+            done += os.pwrite(fd, data[done:], offset + done)
+        return done
+
+
+class BufferPump(Pump):
+    """HTTPS, and plain HTTP elsewhere: the bytes go through one buffer that is used again and again."""
+
+    def __init__(self, body: LengthBody, url: str) -> None:
+        super().__init__(body, url)
+        self._buffer = memoryview(bytearray(min(_BUFFER, body.remaining)))
+        self._start = 0
+
+    @classmethod
+    def suits(cls, sock: socket.socket) -> bool:
+        """Whether the system can do this for the socket: every system can."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+    def _fill(self, at_most: int) -> int:
+        room, held = self._buffer[:at_most], 0
+        try:
+            while held < len(room):  # a TLS socket gives one record at a time, and a write for each would cost more
+                count = self._socket.recv_into(room[held:])
+                if count == 0:
+                    break
+                held += count
+        except _NOTHING_YET:
+            if held == 0:
+                return 0
+        except OSError as error:
+            if held == 0:
+                raise _PeerError("TLS was cut" if isinstance(error, ssl.SSLError) else reason(error)) from None
+        if held == 0:
+            raise self._ended()
+        self._start = 0
+        return held
+
+    def _drain(self, fd: int, offset: int, count: int) -> int:
+        written = os.pwrite(fd, self._buffer[self._start : self._start + count], offset)
+        self._start += written
+        return written
+
+
+#: The ways to move a body of known length, the cheapest first.
+KINDS: tuple[type[SplicePump] | type[BufferPump], ...] = (SplicePump, BufferPump)
+
+
+def pump_for(body: object, url: str) -> Pump | None:
+    """Return the cheapest pump for a body; None where its pieces must go through the Trio thread.
+
+    Args:
+        body: What a response has as the extension ``trio_norman.body``, None without it.
+        url: Where it comes from, without its query; for errors.
+    """
+    if not isinstance(body, LengthBody) or body.remaining < WORTH_IT:
+        return None
+    return next((kind(body, url) for kind in KINDS if kind.suits(body.socket)), None)
+
+
+def _is_cancelled() -> bool:
+    try:
+        trio.from_thread.check_cancelled()
+    except trio.Cancelled:  # a thread only leaves early; its task meets the cancellation itself
+        return True
+    return False
