@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from typing import Any
 
 import attrs
@@ -80,7 +81,7 @@ def compare(
     with bench.stage(files) as stage:
         for turn in range(bench.repeat):
             bench.tell(f"{case}: run {turn + 1} of {bench.repeat}")
-            for runs in here[turn % len(here) :] + here[: turn % len(here)]:  # nobody has always the same one before it
+            for runs in Random(turn).sample(here, len(here)):  # or the same one would always come before it
                 _run(stage, runs, is_compared=not runs.samples)
     done = {runs.peer.name: runs for runs in here if runs.samples}
     base = done.get(CURL.name)

@@ -182,7 +182,7 @@ def test_time_is_up_exactly_if_the_next_wait_would_end_after_it(now: float, wait
     assert (budget.after(limited(wait), now=now, jitter=0.5) is None) == (wait > 5)
 
 
-@given(policy=policies(), asked=st.floats(0, 200), jitter=jitters())
+@given(policy=policies(), asked=st.floats(0.001, 200), jitter=jitters())
 def test_what_the_service_asks_for_is_waited_for_in_full_or_not_at_all(
     policy: RetryPolicy, asked: float, jitter: float
 ) -> None:

@@ -116,7 +116,7 @@ def read_head(
         return _read_partial(asked, asked.span, first, headers)
     if status != 200:
         return _refused(asked, f"status {status} brings no object")
-    length = _length(first)
+    length = _length(headers)
     if length is not None and length < 0:
         return _refused(asked, "the Content-Length makes no sense")
     body = Body(0, length, _version(length, first, headers, whole_body=True))
@@ -134,7 +134,7 @@ def _read_partial(
     came = told.span
     if came.start != span.start or came.stop > span.stop:
         return _wrong_range(asked, f"asked for bytes {span.start}-{span.stop - 1}, got {came.start}-{came.stop - 1}")
-    if _length(first) not in (None, len(came)):
+    if _length(headers) not in (None, len(came)):
         return _wrong_range(asked, "Content-Range and Content-Length contradict each other")
     return Body(came.start, came.stop, _version(told.total, first, headers, whole_body=False))
 
@@ -149,7 +149,8 @@ def _validator(first: Mapping[str, str]) -> str | None:
     etag = first.get("etag", "").strip()
     if etag:
         return etag if _STRONG_ETAG.fullmatch(etag) else None
-    # A date is a strong validator only if it lies at least a minute before the answer: RFC 9110, section 8.8.2.2.
+    # A date is taken for strong only if it lies a minute before the answer: RFC 9110, section 8.8.2.2, leaves the
+    # distance open and RFC 2616, section 13.3.3, named this one.
     modified, date = first.get("last-modified", ""), http_date(first.get("date", ""))
     moment = http_date(modified)
     if moment is None or date is None or date - moment < timedelta(seconds=60):
@@ -157,13 +158,13 @@ def _validator(first: Mapping[str, str]) -> str | None:
     return modified.strip()
 
 
-def _length(first: Mapping[str, str]) -> int | None:
-    text = first.get("content-length")
-    if text is None or "transfer-encoding" in first:
+def _length(headers: Sequence[tuple[str, str]]) -> int | None:
+    """Return the announced length, None without one, and -1 where the announcements make no sense."""
+    told = [part.strip() for name, value in headers if name == "content-length" for part in value.split(",")]
+    if not told or any(name == "transfer-encoding" for name, _ in headers):
         return None
-    values = {part.strip() for part in text.split(",")}
-    value = values.pop() if len(values) == 1 else ""
-    return int(value) if re.fullmatch(r"\d{1,19}", value, re.ASCII) and int(value) <= LARGEST_SIZE else -1
+    is_one_number = len(set(told)) == 1 and re.fullmatch(r"\d{1,19}", told[0], re.ASCII)
+    return int(told[0]) if is_one_number and int(told[0]) <= LARGEST_SIZE else -1
 
 
 def _refused(asked: Asked, why: str) -> Refused:

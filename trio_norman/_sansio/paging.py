@@ -68,11 +68,11 @@ class PageWalk:
             self._last = frozenset(page.keys)
         self.position += 1 if self.numbered else len(page.keys)
         self.is_over = self._ends(page)
-        if not self.is_over and self.pages >= self.most_pages:
-            raise ValueError(f"the list goes on after {self.pages} pages, the limit")
         return fresh
 
     def _contradiction(self, page: PageFacts) -> str:
+        if self.pages > self.most_pages:
+            return f"the list goes on after {self.most_pages} pages, the limit"
         if page.position is not None and page.position != self.position:
             return f"asked for position {self.position}, the answer is for {page.position}"
         if len(set(page.keys)) != len(page.keys):

@@ -48,6 +48,8 @@ class ContentRange:
             return None
         first, last, length = match.groups()
         total = None if length == "*" else int(length)
+        if total is not None and total > LARGEST_SIZE:
+            return None
         if first is None:
             return None if total is None else cls(None, total)
         if int(last) < int(first) or (total is not None and int(last) >= total) or int(last) >= LARGEST_SIZE:
@@ -130,8 +132,8 @@ class Ledger:
         held: Spans that are on disk already.
     """
 
-    part_bytes: int
-    split_bytes: int
+    part_bytes: int = attrs.field(validator=attrs.validators.ge(1))
+    split_bytes: int = attrs.field(validator=attrs.validators.ge(1))
     size: int | None = None
     held: list[ByteRange] = attrs.field(factory=list, converter=merged)
     _open: list[ByteRange] = attrs.field(init=False, factory=list)

@@ -8,17 +8,12 @@ import attrs
 
 from ..errors import (
     ChecksumMismatchError,
-    HeadTimeoutError,
-    InterruptedTransferError,
-    MalformedResponseError,
     NameResolutionError,
     ProtocolError,
-    ProxyError,
     RangeNotHonouredError,
     ServiceError,
     TransportError,
     TrioNormanError,
-    UndecodableResponseError,
 )
 
 Verdict = Literal["no", "once", "yes"]
@@ -57,12 +52,8 @@ def verdict(error: TrioNormanError) -> Verdict:
             return "yes" if "temporary" in reason.lower() else "no"
         case ProtocolError() | RangeNotHonouredError() | ChecksumMismatchError():
             return "once"
-        case HeadTimeoutError() | InterruptedTransferError() | ProxyError():
-            return "yes"
         case TransportError():
             return "yes" if error.retryable else "no"
-        case UndecodableResponseError() | MalformedResponseError():
-            return "no"
         case _:
             return "no"
 
@@ -103,6 +94,6 @@ class RetryBudget:
         asked = getattr(error, "retry_after", None)
         if asked is not None and asked > self.policy.longest_retry_after:
             return None
-        wait = self.policy.backoff(self.failures, jitter=jitter) if asked is None else float(asked)
+        wait = float(asked) if asked else self.policy.backoff(self.failures, jitter=jitter)
         spent = now - self._since + wait
         return None if self.failures >= self.policy.attempts or spent > self.policy.seconds else wait

@@ -71,7 +71,7 @@ def retry_after_seconds(text: str | None, *, now: datetime) -> float | None:
     if text is None:
         return None
     text = text.strip()
-    if re.fullmatch(r"\d{1,12}", text, re.ASCII):
+    if re.fullmatch(r"\d{1,300}", text, re.ASCII):
         return float(text)
     moment = http_date(text)
     seconds = 0.0 if moment is None else (moment - now).total_seconds()

@@ -27,13 +27,18 @@ class Digester:
     limiter: trio.CapacityLimiter
     _hashers: dict[str, Hasher] = attrs.field(init=False, factory=dict)
     _position: int = attrs.field(init=False, default=0)
+    _is_waiting: bool = attrs.field(init=False, default=False)
     _news: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot)
+
+    def forget(self) -> None:
+        """Drop what was hashed: the file is about to be emptied. Wait for `begin`."""
+        self._hashers, self._position, self._is_waiting = {}, 0, True
 
     def begin(self, ledger: Ledger, algorithms: Iterable[str]) -> None:
         """Start (again) at the first byte of what `ledger` tells about, with these digests."""
         self.ledger = ledger
         self._hashers = {name: new_hasher(name) for name in algorithms}
-        self._position = 0
+        self._position, self._is_waiting = 0, False
         self.wake()
 
     def wake(self) -> None:
@@ -42,9 +47,11 @@ class Digester:
 
     async def follow(self) -> None:
         """Hash until every byte of the object is on disk and in the digests."""
-        while not (self.ledger.is_complete and self._position == self.ledger.size):
+        while self._is_waiting or not (self.ledger.is_complete and self._position == self.ledger.size):
             ready = self.ledger.frontier - self._position
-            if self._hashers and (ready >= _BUFFER or (ready > 0 and self.ledger.is_complete)):
+            if self._is_waiting:
+                await self._news.park()
+            elif self._hashers and (ready >= _BUFFER or (ready > 0 and self.ledger.is_complete)):
                 await self._step(min(ready, _STEP))
             elif not self._hashers and self.ledger.is_complete:
                 return
@@ -53,8 +60,12 @@ class Digester:
 
     async def _step(self, count: int) -> None:
         hashers, start = self._hashers, self._position
-        await trio.to_thread.run_sync(_hash_span, self.part, hashers, start, count, limiter=self.limiter)
-        if hashers is self._hashers:  # else it began again meanwhile
+        try:
+            await trio.to_thread.run_sync(_hash_span, self.part, hashers, start, count, limiter=self.limiter)
+        except ChecksumMismatchError:
+            if hashers is self._hashers:
+                raise
+        if hashers is self._hashers:  # else the file was emptied meanwhile
             self._position = start + count
 
     async def digests(self, algorithms: Iterable[str]) -> dict[str, str]:

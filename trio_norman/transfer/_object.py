@@ -76,6 +76,8 @@ class ObjectDownload:
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
     _is_under_way: trio.Event = attrs.field(init=False, factory=trio.Event)
     _lanes_open: int = attrs.field(init=False, default=0)
+    _has_helpers: bool = attrs.field(init=False, default=False)
+    _nursery: trio.Nursery = attrs.field(init=False)
     _recruiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
@@ -97,6 +99,8 @@ class ObjectDownload:
     async def start_anew(self, *, single: bool) -> None:
         """Forget every byte and all that was seen; the partial is emptied."""
         self.seen, self._may_range, self.small = Version(), self._may_range and not single, None
+        if self.digester is not None:
+            self.digester.forget()
         if self.part is not None:
             await trio.to_thread.run_sync(self.part.start_anew, self.announced, limiter=self.shop.disk)
         self._prepare([])
@@ -105,7 +109,7 @@ class ObjectDownload:
         part_bytes = self.shop.options.part_bytes if self._may_range else LARGEST_SIZE
         size = self.known.size or None  # of an empty object nothing is missing; one request shall show that it is there
         self._ledger = Ledger(part_bytes, _SPLIT, size, held)
-        if self.part is not None:
+        if self.part is not None and self.digester is not None:
             self._digest(self.part)
 
     def _digest(self, part: Part) -> None:
@@ -123,25 +127,28 @@ class ObjectDownload:
             StartAnewError: If what has come is of no use.
             TrioNormanError: If it cannot be brought.
         """
-        self._is_under_way = trio.Event()
+        self._has_helpers = False
         with lone_error_unwrapped(foremost):
-            async with trio.open_nursery() as helpers:
-                helpers.start_soon(self._follow)
-                with lone_error_unwrapped(foremost):
-                    async with trio.open_nursery() as lanes:
-                        self._recruiting = trio.CancelScope()
-                        lanes.start_soon(self._recruit, lanes)
-                        await self._work(self.budget, is_extra=False)
-                self._is_under_way.set()
-                if self.digester is not None:
-                    self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
+            async with trio.open_nursery() as self._nursery:
+                if self.part is not None:
+                    self._start_helpers(self.part)
+                await self._work(self.budget, is_extra=False)
+
+    def _start_helpers(self, part: Part) -> None:
+        """Let digests follow what is written, and spare connections join in; a small body needs neither."""
+        if not self._has_helpers:
+            self._has_helpers = True
+            self._digest(part)
+            self._recruiting = trio.CancelScope()
+            self._is_under_way = trio.Event()
+            self._nursery.start_soon(self._follow)
+            self._nursery.start_soon(self._recruit)
 
     async def _follow(self) -> None:
-        await self._is_under_way.wait()
-        if self.part is not None and self.digester is not None:
-            await self.digester.follow()
+        assert self.digester is not None  # noqa: S101 (made before this was started)
+        await self.digester.follow()
 
-    async def _recruit(self, lanes: trio.Nursery) -> None:
+    async def _recruit(self) -> None:
         with self._recruiting:
             await self._is_under_way.wait()
             while self._may_range and self.known.may_be_combined and self._ledger.can_take():
@@ -149,7 +156,7 @@ class ObjectDownload:
                 if not self._ledger.can_take() or not self._may_range:
                     self.shop.connections.release()
                     return
-                lanes.start_soon(self._work_beside)
+                self._nursery.start_soon(self._work_beside)
                 await trio.lowlevel.checkpoint()  # the new lane takes its share before the next one is thought of
 
     async def _work_beside(self) -> None:
@@ -177,6 +184,8 @@ class ObjectDownload:
             self._lanes_open -= 1
             if self._lanes_open == 0:
                 self._recruiting.cancel()
+                if self.digester is not None:
+                    self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
 
     async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
@@ -276,7 +285,7 @@ class ObjectDownload:
             claim = (self.shop.folder, self.source.name, self.source.identity, self.announced.joined(joined))
             self.part = await trio.to_thread.run_sync(Part.claim, *claim, limiter=self.shop.disk)
             await self._write_down(joined)
-            self._digest(self.part)
+            self._start_helpers(self.part)
         elif joined != self.seen:
             await self._write_down(joined)
             if self.digester is not None and self._ledger.frontier == 0:
