@@ -80,6 +80,8 @@ def printable(text: str, *, at_most: int = SHOWN_LENGTH) -> str:
     is cut. What has been through here once stays as it is, so that an error survives pickling.
     """
     some = text[: at_most + 1]
+    if some.isascii() and some.isprintable():  # nearly always
+        return some if len(some) <= at_most else f"{some[:at_most]}…"
     shown = "".join(_escaped(character) if _is_unsafe(character) else character for character in some)
     return shown if len(shown) <= at_most else f"{shown[:at_most]}…"
 

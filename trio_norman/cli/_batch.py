@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 
 import attrs
 import trio
@@ -17,13 +17,6 @@ from ._options import OutputFlags
 from ._output import Write, is_terminal, open_output
 from ._progress import Display, open_display
 from ._views import failure_line, result_json, result_line
-
-
-async def each_result(results: Downloads) -> AsyncGenerator[DownloadResult, None]:
-    """Yield the results, also where the batch ends while the last one is still being told of."""
-    with suppress(trio.ClosedResourceError):
-        async for result in results:
-            yield result
 
 
 OpenBatch = Callable[[OnEvent], AbstractAsyncContextManager[Downloads]]
@@ -95,7 +88,7 @@ async def run_batch(
     async with open_display(board, quiet=quiet) as display, open_output() as write:
         report = Report(line, display, write)
         async with open_batch(board.note) as results:
-            async for result in each_result(results):
+            async for result in results:
                 await report.add(result)
         if also is not None:
             await also(report)

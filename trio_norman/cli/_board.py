@@ -158,7 +158,7 @@ class Board:
     def summary(self, seconds: float) -> str:
         """Return what came of the whole batch as one line of text."""
         words = [f"{self.items_ok} fetched"] if self.items_ok else []
-        words += [f"{self.items_skipped} were there already"] if self.items_skipped else []
+        words += [f"{self.items_skipped} already there"] if self.items_skipped else []
         words += [f"{self.items_failed} failed"] if self.items_failed else []
         noun = "file" if self.items_done == 1 else "files"
         told = [f"{self.items_done} {noun}: {', '.join(words)}" if words else "no files"]

@@ -18,7 +18,7 @@ from ..transfer import DownloadResult, Outcome
 from ._batch import lines_for, run_batch
 from ._board import Board
 from ._checkpoints import facts_of
-from ._options import OUTPUT, Count, Jobs, OutputFlags, Size
+from ._options import OUTPUT, Count, Jobs, OutputFlags, Port, Size
 from ._output import is_terminal, say, write_out
 from ._serve import silence_server
 from ._sizes import shown_size
@@ -43,6 +43,7 @@ async def demo(
     size: Size = 16 * 2**20,
     jobs: Jobs = 8,
     rate: Size | None = None,
+    port: Port = PORT,
     keep: Annotated[bool, Parameter(negative="--no-keep")] = True,
     output: OutputFlags = OUTPUT,
 ) -> int:
@@ -57,10 +58,11 @@ async def demo(
         size: Length of each archive.
         jobs: Archives that are worked on at the same time.
         rate: Bytes a second that each connection gets, so that there is time to look; by default as many as possible.
+        port: Port of the emulator. Partial files belong to it: with another one they are begun anew.
         keep: Keep the files; --no-keep removes them in the end.
     """
     silence_server()
-    async with open_service(runs, checkpoints, size) as emulator:
+    async with open_service(runs, checkpoints, size, port) as emulator:
         if rate is not None:
             emulator.inject(rate=rate)
         async with ServiceClient(emulator.api_key, emulator.base_url).create_rest_client() as rest:
@@ -74,12 +76,12 @@ async def demo(
 
 
 @asynccontextmanager
-async def open_service(runs: int, checkpoints: int, size: int) -> AsyncIterator[Emulator]:
-    """Serve the emulator, at the demo's own port if that is free."""
+async def open_service(runs: int, checkpoints: int, size: int, wanted_port: int) -> AsyncIterator[Emulator]:
+    """Serve the emulator, at the wanted port if that is free, otherwise at any."""
     from ..emulator import open_emulator  # belongs to an extra, and takes its time
 
     async with AsyncExitStack() as stack:
-        for port in (PORT, 0):
+        for port in (wanted_port, 0):
             # Ids and contents follow from the seed: archives of another size get other names, and do not clash.
             opening = open_emulator(runs=runs, checkpoints=checkpoints, size_bytes=size, seed=size, port=port)
             try:
@@ -87,7 +89,7 @@ async def open_service(runs: int, checkpoints: int, size: int) -> AsyncIterator[
             except OSError:
                 if port == 0:
                     raise
-                say(f"port {PORT} is taken: partial files of an earlier demo are not gone on with")
+                say(f"port {port} is taken: partial files of an earlier demo are not gone on with")
             else:
                 yield emulator
                 return

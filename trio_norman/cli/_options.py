@@ -29,6 +29,7 @@ def _read_size(_: Any, tokens: Sequence[Any]) -> int:
 
 Size = Annotated[int, Parameter(converter=_read_size, metavar="SIZE", show_default=shown_size)]
 Count = Annotated[int, Parameter(validator=Number(gte=0), show_default=True)]
+Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), show_default=True)]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1), show_default=True)]
 
@@ -44,7 +45,7 @@ class ServiceFlags:
 
     base_url: str | None = None
     """Root of the service; otherwise TRIO_NORMAN_BASE_URL, PYTRIO_BASE_URL, ~/.pytrio/config.toml, or its own."""
-    api_key_file: Path | None = None
+    api_key_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None
     """File with the API key (- is stdin); otherwise TRIO_NORMAN_API_KEY, PYTRIO_API_KEY, or ~/.pytrio/config.toml."""
     ca_file: Path | None = None
     """PEM file of a private certificate authority, trusted beside the system's."""

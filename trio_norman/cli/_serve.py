@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Annotated
 
 import trio
-from cyclopts import Parameter
-from cyclopts.validators import Number
 
 from .._version import __version__
 from ..errors import ConfigurationError
-from ._options import Count, Size
+from ._options import Count, Port, Size
 from ._output import is_terminal, json_text, say, write_out
-
-Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535))]
 
 
 async def serve(

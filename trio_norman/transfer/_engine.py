@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Self, Unpack
 
@@ -16,12 +17,15 @@ from .._sansio.names import NameSet, safe_name
 from .._wire._connecting import ConnectionSettings
 from .._wire._fetching import open_fetcher
 from ..errors import FileNameError
-from ._folder import Folder
+from ._folder import Folder, Sight
 from ._item import download_item
 from ._model import DownloadFinished, DownloadOptions, DownloadResult, Fetch, OnEvent, Options, Outcome, Source
 from ._shop import Progress, Shop
 
 Sources = Iterable[Source] | AsyncIterable[Source]
+
+_Task = tuple[Source, Sight]
+_GROUP = 16  # sources that are listed, and looked for on the disk, at once
 
 
 @attrs.define(eq=False)
@@ -128,12 +132,16 @@ async def run_downloads(
 
 async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel[DownloadResult]) -> None:
     failures: list[Exception] = []
-    async with trio.open_nursery() as nursery:
-        send_source, receive_source = trio.open_memory_channel[Source](0)
-        nursery.start_soon(_list, shop, sources, send_source, send_result.clone(), failures)
-        with send_result, receive_source:
-            for _ in range(shop.options.max_concurrency):
-                nursery.start_soon(_work, shop, receive_source.clone(), send_result.clone())
+    async with trio.open_nursery() as helpers:
+        helpers.start_soon(shop.small_files.run)
+        with lone_error_unwrapped():
+            async with trio.open_nursery() as nursery:
+                send_task, receive_task = trio.open_memory_channel[_Task](0)
+                nursery.start_soon(_list, shop, sources, send_task, send_result.clone(), failures)
+                with send_result, receive_task:
+                    for _ in range(shop.options.max_concurrency):
+                        nursery.start_soon(_work, shop, receive_task.clone(), send_result.clone())
+        helpers.cancel_scope.cancel()
     if failures:
         raise failures[0]
 
@@ -141,62 +149,85 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
 async def _list(
     shop: Shop,
     sources: Sources,
-    send_source: trio.MemorySendChannel[Source],
+    send_task: trio.MemorySendChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
     failures: list[Exception],
 ) -> None:
     """Deal the sources out; one with an impossible or doubled name gets its result at once."""
     names = NameSet()
-    with send_source, send_result:
+    with send_task, send_result:
         try:
-            async with aclosing(_each(sources)) as each:
-                async for source in each:
-                    shop.progress.items_seen += 1
-                    refused = _refusal(source, names)
-                    if refused is None:
-                        await send_source.send(attrs.evolve(source, name=safe_name(source.name)))
-                    else:
-                        result = DownloadResult(source, shop.folder.path, Outcome.FAILED, error=refused)
-                        shop.emit(DownloadFinished(result))
-                        await _deliver(shop, result, send_result)
+            async with aclosing(_together(sources)) as groups:
+                async for group in groups:
+                    shop.progress.items_seen += len(group)
+                    tasks = [_named(shop, source, names) for source in group]
+                    for task in await _looked_at(shop, tasks):
+                        if isinstance(task, DownloadResult):
+                            shop.emit(DownloadFinished(task))
+                            await _deliver(shop, task, send_result)
+                        else:
+                            await send_task.send(task)
         except Exception as error:  # the listing's own error: raised once the rest is done
             if shop.options.fail_fast:
                 raise
             failures.append(error)
 
 
-def _refusal(source: Source, names: NameSet) -> FileNameError | None:
+def _named(shop: Shop, source: Source, names: NameSet) -> Source | DownloadResult:
+    problem = "another item of this batch has the same name"
     try:
         name = safe_name(source.name)
+        if names.add(name):
+            return source if name == source.name else attrs.evolve(source, name=name)
     except ValueError as error:
-        return FileNameError(source.name, str(error))
-    if not names.add(name):
-        return FileNameError(source.name, "another item of this batch has the same name")
-    return None
+        problem = str(error)
+    return DownloadResult(source, shop.folder.path, Outcome.FAILED, error=FileNameError(source.name, problem))
 
 
-async def _each(sources: Sources) -> AsyncGenerator[Source, None]:
+async def _looked_at(shop: Shop, tasks: Sequence[Source | DownloadResult]) -> list[_Task | DownloadResult]:
+    """See what stands under the names of several sources, in one visit to a worker thread."""
+    sources = [task.name for task in tasks if isinstance(task, Source)]
+    look = partial(shop.folder.look_all, sources)
+    sights = iter(await trio.to_thread.run_sync(look, limiter=shop.disk) if sources else ())
+    return [(task, next(sights)) if isinstance(task, Source) else task for task in tasks]
+
+
+async def _together(sources: Sources) -> AsyncGenerator[Sequence[Source], None]:
+    """Go through sources in small groups; one by one where each has to be waited for.
+
+    An error of the iteration comes after what came before it.
+    """
     if isinstance(sources, AsyncIterable):
         iterator = aiter(sources)
         try:
             async for source in iterator:
-                yield source
+                yield [source]
         finally:
             if isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
-    else:
-        for source in sources:
-            yield source
+        return
+    remaining, failure = iter(sources), None
+    while failure is None:
+        group: list[Source] = []
+        try:
+            group.extend(islice(remaining, _GROUP))
+        except Exception as error:  # noqa: BLE001 (raised below, behind the sources that it came after)
+            failure = error
+        if group:
+            yield group
+        elif failure is None:
+            return
+    raise failure
 
 
 async def _work(
     shop: Shop,
-    receive_source: trio.MemoryReceiveChannel[Source],
+    receive_task: trio.MemoryReceiveChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
 ) -> None:
-    with receive_source, send_result:
-        async for source in receive_source:
-            await _deliver(shop, await download_item(shop, source), send_result)
+    with receive_task, send_result:
+        async for source, sight in receive_task:
+            await _deliver(shop, await download_item(shop, source, sight), send_result)
 
 
 async def _deliver(shop: Shop, result: DownloadResult, send_result: trio.MemorySendChannel[DownloadResult]) -> None:

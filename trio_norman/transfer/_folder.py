@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -28,6 +28,7 @@ from ._owners import this_process
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
 _PRIVATE = 0o600
 _TAKEOVER_SECONDS = 60.0  # a takeover takes milliseconds; one that lasts longer has died
 
@@ -93,6 +94,10 @@ class Folder:
         """Let go of the directory."""
         os.close(self.fd)
 
+    def look_all(self, names: Sequence[str]) -> list[Sight]:
+        """See what stands under several names, in one visit."""
+        return [self.look(name) for name in names]
+
     def look(self, name: str) -> Sight:
         """See what stands under a final name, and whether a partial is beside it. Follows no link."""
         with local_errors(name):
@@ -112,6 +117,31 @@ class Folder:
     def open_file(self, name: str, flags: int) -> int:
         """Open a name without following a link; new files are private to the user."""
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE, dir_fd=self.fd)
+
+    def open_nameless(self) -> int | None:
+        """Open a new file that has no name yet, and vanishes unless it gets one; None where that cannot be had.
+
+        It has the mode of finished files: until it has a name, nobody else can reach it.
+        """
+        if not hasattr(os, "O_TMPFILE"):
+            return None
+        try:
+            return os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, self.file_mode, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno in _NO_NAMELESS:
+                return None
+            raise
+
+    def name_it(self, fd: int, name: str) -> None:
+        """Give a nameless file its name.
+
+        Raises:
+            DestinationExistsError: If something has it.
+        """
+        try:
+            os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self.fd, follow_symlinks=True)
+        except FileExistsError:
+            raise DestinationExistsError(name) from None
 
     def remove(self, name: str) -> None:
         """Remove a name if it is there."""

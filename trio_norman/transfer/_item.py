@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import BinaryIO
 
 import attrs
 import trio
@@ -21,19 +23,21 @@ from ._object import ObjectDownload, StartAnewError
 from ._part import Part
 from ._probing import probe
 from ._shop import Shop
-from ._small import SMALL, save_small
+from ._small import SMALL, SmallFile
 
 _MOST_RESTARTS = 2
 _WORTHLESS = (ChecksumMismatchError, UnprovenError)  # after these there is nothing in a partial that could be resumed
 _LETTING_GO = 5.0  # seconds that giving a partial back may take on a slow disk, even when we are being cancelled
 
 
-async def download_item(shop: Shop, source: Source) -> DownloadResult:
+async def download_item(shop: Shop, source: Source, sight: Sight) -> DownloadResult:
     """Bring one source home and tell what became of it; its errors are in the result, never raised.
+
+    `sight` is what stood under its name when it was listed.
 
     Cancellation: noticed at every wait; what came so far stays as a partial that can be resumed.
     """
-    item = ItemDownload(shop, source)
+    item = ItemDownload(shop, source, sight)
     began = trio.current_time()
     try:
         result = await item.run()
@@ -50,6 +54,7 @@ class ItemDownload:
 
     shop: Shop
     source: Source
+    _sight: Sight
     _object: ObjectDownload | None = attrs.field(init=False, default=None)
     _resumed: int = attrs.field(init=False, default=0)
 
@@ -83,8 +88,7 @@ class ItemDownload:
         Raises:
             TrioNormanError: If the file cannot be brought home. The final name is then as it was before.
         """
-        name, folder = self.source.name, self.shop.folder
-        sight = await trio.to_thread.run_sync(folder.look, name, limiter=self.shop.disk)
+        sight = self._sight
         twin: Mapping[str, str] = {}
         if sight.kind is not None and self.shop.options.existing != "overwrite":
             present = await self._compare(sight)
@@ -178,42 +182,52 @@ class ItemDownload:
         return await self._publish(fetched, twin)
 
     async def _publish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
-        name, options = self.source.name, self.shop.options
-        algorithms, announced = [*fetched.algorithms(), *twin], fetched.known.digests
-        overwrite = options.existing == "overwrite"
+        algorithms = [*fetched.algorithms(), *twin]
         if fetched.part is None:
-            save = partial(
-                save_small, self.shop.folder, name, fetched.small or b"", algorithms, announced, twin,
-                overwrite=overwrite, durable=options.durable,
-            )  # fmt: skip
-            digests = await trio.to_thread.run_sync(save, limiter=self.shop.disk)
+            digests = await self._publish_small(fetched, fetched.small or b"", algorithms, twin)
         else:
-            assert fetched.digester is not None  # noqa: S101 (a part comes with its digester)
-            digests = await fetched.digester.digests(algorithms)
-            checked(name, announced, digests)
-            if twin:
-                same_or_refused(name, twin, digests)
-                await trio.to_thread.run_sync(fetched.part.discard, limiter=self.shop.disk)
-            else:
-                await self._check_archive(fetched.part, announced)
-                publish = partial(fetched.part.publish, size=fetched.size, overwrite=overwrite, durable=options.durable)
-                await trio.to_thread.run_sync(publish, limiter=self.shop.disk)
+            digests = await self._publish_part(fetched, fetched.part, algorithms, twin)
         outcome = Outcome.SKIPPED if twin else Outcome.OK
-        proofs = checked(name, announced, digests)
+        proofs = checked(self.source.name, fetched.known.digests, digests)
         return self.result(outcome, size=fetched.size, digests=digests, verified_by=proofs)
 
-    async def _check_archive(self, part: Part, announced: Mapping[str, str]) -> None:
+    async def _publish_small(
+        self, fetched: ObjectDownload, body: bytes, algorithms: Sequence[str], twin: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        announced = fetched.known.digests
+        await self._check_archive(lambda: io.BytesIO(body), announced)
+        return await self.shop.small_files.save(SmallFile(self.source.name, body, algorithms, announced, twin))
+
+    async def _publish_part(
+        self, fetched: ObjectDownload, part: Part, algorithms: Sequence[str], twin: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        assert fetched.digester is not None  # noqa: S101 (a part comes with its digester)
+        options, announced = self.shop.options, fetched.known.digests
+        digests = await fetched.digester.digests(algorithms)
+        checked(self.source.name, announced, digests)
+        if twin:
+            same_or_refused(self.source.name, twin, digests)
+            await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)
+        else:
+            await self._check_archive(part.open_reader, announced)
+            overwrite = options.existing == "overwrite"
+            publish = partial(part.publish, size=fetched.size, overwrite=overwrite, durable=options.durable)
+            await trio.to_thread.run_sync(publish, limiter=self.shop.disk)
+        return digests
+
+    async def _check_archive(self, open_reader: Callable[[], BinaryIO], announced: Mapping[str, str]) -> None:
         """Read a ZIP archive against its own checksums, if asked for and nothing stronger is announced."""
         if self.shop.options.verify != "archive" or announced:
             return
+        name = self.source.name
 
         def first_bad() -> str | None:
-            with local_errors(part.name), part.open_reader() as file, zipfile.ZipFile(file) as archive:
+            with local_errors(name), open_reader() as file, zipfile.ZipFile(file) as archive:
                 return archive.testzip()
 
         try:
             bad = await trio.to_thread.run_sync(first_bad, limiter=self.shop.hashing)
         except zipfile.BadZipFile:
-            raise ChecksumMismatchError(part.name, "", "archive", "a ZIP archive", "something else") from None
+            raise ChecksumMismatchError(name, "", "archive", "a ZIP archive", "something else") from None
         if bad is not None:
-            raise ChecksumMismatchError(part.name, f"entry {bad}", "crc32", "the entry's own", "another")
+            raise ChecksumMismatchError(name, f"entry {bad}", "crc32", "the entry's own", "another")

@@ -21,6 +21,7 @@ from ._model import (
     OnEvent,
     Outcome,
 )
+from ._small import SmallFiles
 
 
 @attrs.define
@@ -57,11 +58,14 @@ class Shop:
     connections: Connections = attrs.field(init=False)
     disk: trio.CapacityLimiter = attrs.field(init=False)
     hashing: trio.CapacityLimiter = attrs.field(init=False)
+    small_files: SmallFiles = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         total = self.options.max_connections or self.options.max_concurrency
         self.connections = Connections(total)
         self.disk = trio.CapacityLimiter(total + 2)
+        overwrite = self.options.existing == "overwrite"
+        self.small_files = SmallFiles(self.folder, overwrite, self.options.durable)
         self.hashing = trio.CapacityLimiter(os.cpu_count() or 2)
 
     def emit(self, event: Event) -> None:

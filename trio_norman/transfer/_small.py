@@ -1,62 +1,144 @@
-"""Bodies that fit into one buffer: no partial, no sidecar, one visit to a worker thread."""
+"""Bodies that fit into one buffer: no partial, no sidecar, and one visit to a worker thread for several of them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 
+import attrs
+import trio
+
 from .._sansio.digests import new_hasher
-from ..errors import DestinationExistsError
+from ..errors import DestinationExistsError, TrioNormanError
 from ._digesting import checked, same_or_refused
 from ._folder import Folder, local_errors, passing_name
 from ._part import write_all
 
 SMALL = 2**20  # bytes
+_MOST_AT_ONCE = 16  # files that one visit publishes: the first of them waits for the last
 
 
-def save_small(
-    folder: Folder,
-    name: str,
-    body: bytes,
-    algorithms: Sequence[str],
-    announced: Mapping[str, str],
-    twin: Mapping[str, str],
-    *,
-    overwrite: bool,
-    durable: bool,
-) -> dict[str, str]:
-    """Check a whole body and put it under its final name; return its digests. Blocks.
+@attrs.define(eq=False)
+class SmallFile:
+    """A whole body that wants to be checked and published.
 
     Where a file has the name already, `twin` has its digests, and the body is only compared with it.
-
-    Raises:
-        ChecksumMismatchError: If an announced digest differs; nothing was written.
-        DestinationExistsError: If something has the name; nothing is left behind.
-        NoSpaceError: If the disk is full; nothing is left behind.
-        LocalFileError: If the file system refuses; nothing is left behind.
     """
-    digests: dict[str, str] = {}
-    for algorithm in algorithms:
-        hasher = new_hasher(algorithm)
-        hasher.update(body)
-        digests[algorithm] = hasher.hexdigest()
-    checked(name, announced, digests)
-    if twin:
-        same_or_refused(name, twin, digests)
-        return digests
-    temporary = passing_name(name, "part")
-    with local_errors(name):
-        fd = folder.open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
+
+    name: str
+    body: bytes = attrs.field(repr=False)
+    algorithms: Sequence[str]
+    announced: Mapping[str, str]
+    twin: Mapping[str, str]
+    digests: Mapping[str, str] = attrs.field(init=False, factory=dict)
+    error: TrioNormanError | None = attrs.field(init=False, default=None)
+    is_done: trio.Event = attrs.field(init=False, factory=trio.Event)
+
+
+@attrs.define(eq=False)
+class SmallFiles:
+    """Publishes small files, as many in one visit to a worker thread as are waiting.
+
+    A visit costs more than the work itself: threads that come and go one per file fight over the interpreter.
+    """
+
+    folder: Folder
+    overwrite: bool
+    durable: bool
+    _send: trio.MemorySendChannel[SmallFile] = attrs.field(init=False)
+    _receive: trio.MemoryReceiveChannel[SmallFile] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel(_MOST_AT_ONCE)
+
+    async def save(self, file: SmallFile) -> Mapping[str, str]:
+        """Check a body and put it under its final name; return its digests.
+
+        Raises:
+            ChecksumMismatchError: If an announced digest differs; nothing was written.
+            DestinationExistsError: If something has the name; nothing is left behind.
+            NoSpaceError: If the disk is full; nothing is left behind.
+            LocalFileError: If the file system refuses; nothing is left behind.
+
+        Cancellation: the file may be published or not, but never in part.
+        """
+        await self._send.send(file)
+        await file.is_done.wait()
+        if file.error is not None:
+            raise file.error
+        return file.digests
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        async for first in self._receive:
+            files = [first]
+            while len(files) < _MOST_AT_ONCE and self._receive.statistics().current_buffer_used:
+                files.append(self._receive.receive_nowait())
+            await trio.to_thread.run_sync(self._publish_all, files)
+            for file in files:
+                file.is_done.set()
+
+    def _publish_all(self, files: Sequence[SmallFile]) -> None:
+        published = False
+        for file in files:
             try:
-                write_all(fd, 0, [body])
-                os.fchmod(fd, folder.file_mode)
-                if durable:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            folder.publish(temporary, name, overwrite=overwrite, durable=durable)
-        except (OSError, DestinationExistsError):
-            folder.remove(temporary)
-            raise
+                file.digests = _digests_of(file)
+                if not file.twin:
+                    _publish(self.folder, file, overwrite=self.overwrite, durable=self.durable)
+                    published = True
+            except TrioNormanError as error:
+                file.error = error
+        if published and self.durable:
+            self._sync_folder(files)
+
+    def _sync_folder(self, files: Sequence[SmallFile]) -> None:
+        try:
+            with local_errors(str(self.folder.path)):
+                os.fsync(self.folder.fd)
+        except TrioNormanError as error:
+            for file in files:
+                file.error = file.error or error
+
+
+def _digests_of(file: SmallFile) -> Mapping[str, str]:
+    digests: dict[str, str] = {}
+    for algorithm in file.algorithms:
+        hasher = new_hasher(algorithm)
+        hasher.update(file.body)
+        digests[algorithm] = hasher.hexdigest()
+    checked(file.name, file.announced, digests)
+    if file.twin:
+        same_or_refused(file.name, file.twin, digests)
     return digests
+
+
+def _publish(folder: Folder, file: SmallFile, *, overwrite: bool, durable: bool) -> None:
+    with local_errors(file.name):
+        fd = None if overwrite else folder.open_nameless()
+        if fd is None:
+            _publish_by_rename(folder, file, overwrite=overwrite, durable=durable)
+            return
+        try:
+            write_all(fd, 0, [file.body])
+            if durable:
+                os.fsync(fd)
+            folder.name_it(fd, file.name)
+        finally:
+            os.close(fd)
+
+
+def _publish_by_rename(folder: Folder, file: SmallFile, *, overwrite: bool, durable: bool) -> None:
+    temporary = passing_name(file.name, "part")
+    fd = folder.open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        try:
+            write_all(fd, 0, [file.body])
+            os.fchmod(fd, folder.file_mode)
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        folder.publish(temporary, file.name, overwrite=overwrite, durable=False)
+    except (OSError, DestinationExistsError):
+        folder.remove(temporary)
+        raise
