@@ -132,18 +132,19 @@ async def run_downloads(
 
 async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel[DownloadResult]) -> None:
     failures: list[Exception] = []
-    async with trio.open_nursery() as helpers:
-        helpers.start_soon(shop.small_files.run)
-        with lone_error_unwrapped():
-            async with trio.open_nursery() as nursery:
-                send_task, receive_task = trio.open_memory_channel[_Task](0)
-                nursery.start_soon(_list, shop, sources, send_task, send_result.clone(), failures)
-                with send_result, receive_task:
-                    for _ in range(shop.options.max_concurrency):
-                        nursery.start_soon(_work, shop, receive_task.clone(), send_result.clone())
-        helpers.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
+    with send_result:  # to the very end: whoever takes the results must not be done before we are
+        async with trio.open_nursery() as helpers:
+            helpers.start_soon(shop.small_files.run)
+            with lone_error_unwrapped():
+                async with trio.open_nursery() as nursery:
+                    send_task, receive_task = trio.open_memory_channel[_Task](0)
+                    nursery.start_soon(_list, shop, sources, send_task, send_result.clone(), failures)
+                    with receive_task:
+                        for _ in range(shop.options.max_concurrency):
+                            nursery.start_soon(_work, shop, receive_task.clone(), send_result.clone())
+            helpers.cancel_scope.cancel()
+        if failures:
+            raise failures[0]
 
 
 async def _list(
