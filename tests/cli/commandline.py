@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -50,7 +50,9 @@ class Shell:
 
     def environment(self, **changes: str | None) -> dict[str, str]:
         """Return the user's environment, with changes (None takes a variable out)."""
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
+        }
         given: dict[str, str | None] = {**kept, "HOME": str(self.home), "LANG": "C.UTF-8", "COLUMNS": "200"}
         if self.emulator is not None:
             given |= {"TRIO_NORMAN_BASE_URL": self.emulator.base_url, "TRIO_NORMAN_API_KEY": self.emulator.api_key}
@@ -86,15 +88,15 @@ class Shell:
     @asynccontextmanager
     async def start(self, *words: str | Path, **streams: Any) -> AsyncIterator[trio.Process]:
         """Start a command that the test will stop; it is killed if it still runs in the end."""
-        start = partial(
-            trio.run_process,
-            [*COMMAND, *map(str, words)],
-            check=False,
-            cwd=self.home,
-            env=self.environment(),
-            preexec_fn=_default_signals,
-            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
-        )
+        chosen: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "env": self.environment(),
+            "preexec_fn": _default_signals,
+            **streams,
+        }
+        start = partial(trio.run_process, [*COMMAND, *map(str, words)], check=False, cwd=self.home, **chosen)
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(start)
             try:
@@ -132,8 +134,22 @@ def is_content(path: Path, content: Content) -> bool:
     return path.stat().st_size == content.size and path.read_bytes() == content.read(0, content.size)
 
 
+async def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for what another process does: nothing but looking again and again tells."""
+    with trio.fail_after(30):
+        while not condition():  # noqa: ASYNC110 (the event is in another process)
+            await trio.sleep(0.02)
+
+
 async def wait_for_partial(directory: Path, *, at_least: int) -> None:
     """Wait until a partial file in the directory has so many bytes."""
-    with trio.fail_after(20):
-        while not any(path.stat().st_size >= at_least for path in directory.glob(".*.part")):
-            await trio.sleep(0.02)
+    await wait_until(lambda: any(size >= at_least for size in _partial_sizes(directory)))
+
+
+def _partial_sizes(directory: Path) -> list[int]:
+    return [path.stat().st_size for path in directory.glob(".*.part")]
+
+
+def names(directory: Path) -> set[str]:
+    """Return the names in a directory."""
+    return {path.name for path in directory.iterdir()}

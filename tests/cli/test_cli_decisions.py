@@ -74,7 +74,7 @@ def made(kind: type[TrioNormanError]) -> TrioNormanError:
         return kind("GET", URL, "a body", 5)
     if issubclass(kind, errors.TransferError):
         return kind("name")
-    return kind("what is wrong") if kind is not TrioNormanError else kind()
+    return kind() if kind is TrioNormanError else errors.ConfigurationError("what is wrong")
 
 
 KINDS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, TrioNormanError)]
@@ -128,7 +128,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1e6", "1 MiB MiB", "16Mib s", "0.3", "iB", "5iB", "٣", "1" * 40])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="size|bytes"):
+    with pytest.raises(ValueError, match=r"size|bytes"):
         parse_size(text)
 
 
@@ -168,7 +168,8 @@ def test_lines_are_the_same_wherever_the_blocks_are_cut(lines: list[str], has_en
     text = "\n".join(lines) + ("\n" if has_end and lines else "")
     whole = text.encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(whole)), max_size=5)))
-    splitter, found = LineSplitter(), []
+    splitter = LineSplitter()
+    found: list[tuple[int, str]] = []
     for start, stop in zip([0, *cuts], [*cuts, len(whole)], strict=True):
         found += splitter.feed(whole[start:stop])
     found += splitter.finish()
@@ -258,7 +259,7 @@ def test_a_refused_twin_does_not_take_its_namesake_off_the_board() -> None:
 
 
 def test_a_board_without_sizes_goes_by_items() -> None:
-    board, a, b = board_of_two()
+    board, a, _ = board_of_two()
     board.expect(None)
     board.is_listed = True
     board.tick(0.0)

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.commandline import Ended, Shell, is_content
+from tests.cli.commandline import Ended, Shell, is_content, names
 from trio_norman.emulator import Emulator
 
 
 def service(shell: Shell) -> Emulator:
     assert shell.emulator is not None
     return shell.emulator
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
 
 
 async def test_all_checkpoints_and_again(shell: Shell) -> None:
@@ -97,7 +92,7 @@ async def test_a_destination_that_cannot_be_written(shell: Shell) -> None:
     ],
 )
 async def test_if_all_fail_in_one_way_the_code_is_of_that_kind(
-    shell: Shell, knobs: dict[str, object], code: int, kind: str
+    shell: Shell, knobs: dict[str, Any], code: int, kind: str
 ) -> None:
     service(shell).inject(**knobs)
     run = service(shell).training_runs[0].training_run_id

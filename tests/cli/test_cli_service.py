@@ -105,7 +105,9 @@ async def test_deleting_wants_a_yes(shell: Shell) -> None:
         ({"status": 200, "body": b'{"training_runs": [{"id": 5}]}'}, 1, "training_run_id"),
     ],
 )
-async def test_each_refusal_is_one_line_and_a_code(shell: Shell, fault: dict[str, object], code: int, word: str) -> None:
+async def test_each_refusal_is_one_line_and_a_code(
+    shell: Shell, fault: dict[str, object], code: int, word: str
+) -> None:
     service(shell).misbehave(".*/runs", **fault)  # type: ignore[arg-type]
     ended = await shell.run("runs", "list", "--json")
     assert (ended.code, ended.err.count("\n")) == (code, 1)
@@ -160,6 +162,9 @@ async def test_a_closed_stdout_ends_a_list_without_a_word(shell: Shell) -> None:
 
 
 async def test_a_full_disk_behind_stdout(shell: Shell) -> None:
-    with open("/dev/full", "wb") as full:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
         async with shell.start("runs", "list", stdout=full) as process:
             assert await process.wait() == 8
+    finally:
+        os.close(full)

@@ -380,20 +380,15 @@ async def test_the_wait_that_was_asked_for_is_kept_by_all_tasks(autojump_clock: 
         assert len(asked(emulator)) == 11
 
 
-@pytest.mark.parametrize("wish", ["date", "seconds"])
-async def test_both_forms_of_retry_after_are_understood(wish: str, autojump_clock: trio.testing.MockClock) -> None:
-    async with open_in_memory() as (emulator, rest):
-        when = "Thu, 01 Jan 2026 00:10:00 GMT" if wish == "date" else 250
-        emulator.clock.shift(350 - (emulator.clock.now() - 1_767_225_600)) if hasattr(emulator.clock, "shift") else None
-        now = emulator.clock.now() - 1_767_225_600
-        emulator.misbehave("/api/api/runs", status=503, retry_after=when, times=1)
+@pytest.mark.parametrize("wish", [250, "Thu, 01 Jan 2026 00:05:00 GMT"])
+async def test_both_forms_of_a_wished_wait_are_understood(
+    wish: int | str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_in_memory(epoch=1_767_225_650) as (emulator, rest):  # 250 seconds before that time
+        emulator.misbehave("/api/api/runs", status=503, retry_after=wish, times=1)
         before = trio.current_time()
-        if wish == "date" and 600 - now > 300:
-            with pytest.raises(ServiceBrokenError):
-                await rest.list_training_runs()
-            return
         await rest.list_training_runs()
-        assert trio.current_time() - before == pytest.approx(600 - now if wish == "date" else 250, abs=2)
+        assert trio.current_time() - before == pytest.approx(250, abs=2)
 
 
 async def test_a_wait_beyond_the_limit_is_an_error_at_once(autojump_clock: trio.testing.MockClock) -> None:
@@ -492,6 +487,7 @@ async def answered_with(script: bytes, call: str) -> tuple[BaseException | None,
     ],
 )
 async def test_a_broken_answer_is_a_transport_error(script: bytes, kind: type[TransportError], tries: int) -> None:
-    assert [type(each) if i == 0 else each for i, each in enumerate(await answered_with(script, "GET"))] == [kind, tries]
+    error, sent = await answered_with(script, "GET")
+    assert (type(error), sent) == (kind, tries)
     error, sent = await answered_with(script, "DELETE")  # which may have happened
     assert (type(error), sent) == (kind, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -223,13 +224,9 @@ async def test_events_tell_the_whole_story(emulator: Emulator, dest: Destination
 
 
 async def test_a_batch_can_run_in_the_callers_own_nursery(emulator: Emulator, dest: Destination) -> None:
+    sources = sources_of(emulator.blob_url(1000))
     async with trio.open_nursery() as nursery:
-        sources = sources_of(emulator.blob_url(1000))
-
-        async def run(task_status: trio.TaskStatus[Downloads]) -> None:
-            await run_downloads(sources, dest.path, task_status=task_status)
-
-        downloads = await nursery.start(run)
+        downloads: Downloads = await nursery.start(functools.partial(run_downloads, sources, dest.path))
         (result,) = await results_of(downloads)
     assert result.outcome is Outcome.OK
 

@@ -27,11 +27,11 @@ SETTLE_SECONDS, LONGEST_SETTLE_SECONDS = 0.075, 1.0
 #: A probe for which there is no demand is given up after so many seconds.
 PATIENCE_SECONDS = 2.0
 #: Once no step pays, the level is held: for so many seconds at first, then twice as long each time, up to the limit.
-FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 2.0, 8.0
+FIRST_HOLD_SECONDS, LONGEST_HOLD_SECONDS = 2.0, 6.0
 #: A hold ends early if goodput leaves this band around what it was: the link has changed.
 USUAL = (0.7, 1.4)
 #: Refusals within so many seconds are one; the level that was refused is avoided for so many.
-REFUSAL_SECONDS, REFUSAL_MEMORY_SECONDS = 1.0, 30.0
+REFUSAL_SECONDS, REFUSAL_MEMORY_SECONDS = 1.0, 60.0
 
 
 @attrs.define
@@ -87,13 +87,14 @@ class Climber:
     _best_goodput: Goodput = attrs.field(init=False, factory=Goodput)
     _probe_goodput: Goodput = attrs.field(init=False, factory=Goodput)
     _usual_rate: float = attrs.field(init=False, default=0.0)
+    _awaited_rate: float = attrs.field(init=False, default=0.0)
     _is_upward: bool = attrs.field(init=False, default=True)
     _step: int = attrs.field(init=False, default=COARSEST)
     _hold_seconds: float = attrs.field(init=False, default=FIRST_HOLD_SECONDS)
     _hold_until: float = attrs.field(init=False, default=-math.inf)
     _changed_at: float = attrs.field(init=False, default=-math.inf)
     _settle_seconds: float = attrs.field(init=False, default=SETTLE_SECONDS)
-    _reached_at: float | None = attrs.field(init=False, default=None)
+    _reached_at: float = attrs.field(init=False, default=math.nan)
     _mark: tuple[float, int] | None = attrs.field(init=False, default=None)
     _refused_at: float = attrs.field(init=False, default=-math.inf)
     _ceiling: int = attrs.field(init=False)
@@ -111,11 +112,11 @@ class Climber:
             busy: Connections in use now, those that are being opened included, of the kind that `target` limits.
         """
         if 8 * abs(busy - self.target) > self.target:
-            self._reached_at = self._mark = None
+            self._reached_at, self._mark = math.nan, None
             if self.target > self._best and now - self._changed_at >= PATIENCE_SECONDS:
                 self._reject(now)
             return self.target
-        if self._reached_at is None:
+        if math.isnan(self._reached_at):
             self._reached_at = now
         since_reached = now - self._reached_at
         if received_bytes == 0:
@@ -129,7 +130,7 @@ class Climber:
     def refused(self, now: float) -> int:
         """Note that the server refused a request for there being too many, and return the target, which is halved.
 
-        Refusals within a second are one. The refused level is not tried again for half a minute.
+        Refusals within a second are one. The refused level is not tried again for a minute.
         """
         if now - self._refused_at >= REFUSAL_SECONDS:
             self._refused_at = now
@@ -146,11 +147,26 @@ class Climber:
             return
         self._mark = (now, received_bytes)
         if self.target == self._best:
+            if not self._has_recovered(count / seconds, since):
+                return
             self._best_goodput.add(seconds, count)
             self._rest(now)
         else:
             self._probe_goodput.add(seconds, count)
             self._judge(now)
+
+    def _has_recovered(self, rate: float, since: float) -> bool:
+        """Tell whether connections that were closed for a probe and opened again are in full flow at `since`.
+
+        The goodput to wait for is known there, so it shows how long new connections really take.
+        """
+        taken = since - self._reached_at
+        if self._awaited_rate and taken < LONGEST_SETTLE_SECONDS:
+            if rate < self._awaited_rate:
+                return False
+            self._settle_seconds = max(self._settle_seconds, taken)
+        self._awaited_rate = 0.0
+        return True
 
     def _rest(self, now: float) -> None:
         """Stay at the best level until it is known well enough and its time is over, then probe another."""
@@ -180,8 +196,10 @@ class Climber:
         best, probe = self._best_goodput, self._probe_goodput
         gain = probe.rate / best.rate / (self.target / self._best) ** PRICE - 1
         is_clear = abs(gain) >= math.sqrt(best.doubt + probe.doubt)
-        if probe.seconds >= (SHORTEST_SECONDS if is_clear else LONGEST_SECONDS):
-            if gain > 0:
+        enough = STEPS[self._step][1] if gain > 0 else SHORTEST_SECONDS
+        if probe.seconds >= (enough if is_clear else LONGEST_SECONDS):
+            # Where noise has the last word, fewer connections get the benefit of the doubt.
+            if gain > 0 and (is_clear or not self._is_upward):
                 self._accept(now)
             else:
                 self._reject(now)
@@ -195,6 +213,7 @@ class Climber:
     def _reject(self, now: float) -> None:
         """Go back to the best level; try a finer step next, then the other direction, then hold."""
         self._usual_rate, self._best_goodput = self._best_goodput.rate, Goodput()
+        self._awaited_rate = (self._usual_rate + self._probe_goodput.rate) / 2 if self.target < self._best else 0.0
         if self._step > FINEST:
             self._step -= 1
         elif self._is_upward:
@@ -207,4 +226,4 @@ class Climber:
 
     def _move(self, level: int, now: float) -> None:
         self.target, self._changed_at, self._probe_goodput = level, now, Goodput()
-        self._reached_at = self._mark = None
+        self._reached_at, self._mark = math.nan, None

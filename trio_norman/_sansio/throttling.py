@@ -7,18 +7,13 @@ import math
 import attrs
 
 
-def _is_finite(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not math.isfinite(value):
-        raise ValueError(f"'{attribute.name}' must be finite: {value}")
-
-
 @attrs.define
 class Throttle:
     """A bucket of `burst_bytes` that starts full and is refilled with `bytes_per_second`.
 
     Over any window of s seconds no more than ``bytes_per_second * s + burst_bytes`` are taken. `now` is any clock that
-    never goes back, in seconds. All that is remembered is when the bucket will be full again, so asking changes
-    nothing, and it makes no difference whether time goes by in one step or in many.
+    never goes back, in seconds. Asking changes nothing, so it makes no difference whether time goes by in one step
+    or in many.
 
     Args:
         bytes_per_second: Above 0 and finite; no limit at all is no throttle.
@@ -28,14 +23,22 @@ class Throttle:
         ValueError: If a limit is out of its bounds.
     """
 
-    bytes_per_second: float = attrs.field(validator=[attrs.validators.gt(0), _is_finite])
+    bytes_per_second: float = attrs.field()
     burst_bytes: int = attrs.field(validator=attrs.validators.ge(1))
-    _full_at: float = attrs.field(init=False, default=-math.inf)
+    _level: float = attrs.field(init=False)
+    _since: float = attrs.field(init=False, default=-math.inf)
+
+    @bytes_per_second.validator
+    def _is_a_limit(self, attribute: attrs.Attribute[float], rate: float) -> None:
+        if not 0 < rate < math.inf:
+            raise ValueError(f"'bytes_per_second' must be above 0 and finite: {rate}")
+
+    def __attrs_post_init__(self) -> None:
+        self._level = float(self.burst_bytes)
 
     def allowance(self, now: float) -> int:
         """Return how many bytes may be taken at the time `now`; at most `burst_bytes`."""
-        missing = max(0.0, self._full_at - now) * self.bytes_per_second
-        return max(0, math.floor(self.burst_bytes - missing))
+        return math.floor(self._level_at(now))
 
     def take(self, count: int, now: float) -> None:
         """Note that `count` bytes are taken at the time `now`.
@@ -45,7 +48,7 @@ class Throttle:
         """
         if not 0 <= count <= self.allowance(now):
             raise ValueError(f"{count} bytes cannot be taken, {self.allowance(now)} are allowed")
-        self._full_at = max(self._full_at, now) + count / self.bytes_per_second
+        self._level, self._since = self._level_at(now) - count, max(now, self._since)
 
     def wait(self, count: int, now: float) -> float:
         """Return the seconds until `count` bytes may be taken: 0 if that is now, never 0 if it is not.
@@ -57,6 +60,10 @@ class Throttle:
             raise ValueError(f"{count} bytes never fit into a bucket of {self.burst_bytes}")
         if count <= self.allowance(now):
             return 0.0
+        ready_at = self._since + (count - self._level) / self.bytes_per_second
         # Rounded down, the wait would end a hair before the last byte is there, and the caller would come again.
-        hair = 8 * math.ulp(max(abs(self._full_at), abs(now)))
-        return self._full_at - now - (self.burst_bytes - count) / self.bytes_per_second + hair
+        hair = 4 * (math.ulp(ready_at) + math.ulp(self.burst_bytes) / self.bytes_per_second)
+        return ready_at - now + hair
+
+    def _level_at(self, now: float) -> float:
+        return min(self.burst_bytes, self._level + max(0.0, now - self._since) * self.bytes_per_second)

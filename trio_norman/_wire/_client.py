@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import httpx
@@ -133,22 +133,26 @@ class JsonClient:
                 limit.deadline = trio.current_time() + self.head_seconds
                 body = await self._body(method, url, response)
             finally:
-                with trio.CancelScope(
-                    shield=True
-                ):  # a user's own transport may leak a slot if its closing is cancelled
+                # A user's own transport may leak a slot if its closing is cancelled.
+                with trio.CancelScope(shield=True):
                     await response.aclose()
             return _understood(method, url, response, body, self._key)
         raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
 
     async def _body(self, method: str, url: str, response: httpx.Response) -> bytes:
         body = bytearray()
-        with errors_translated(method, url, in_body=True):
-            async for chunk in response.aiter_raw():
-                body += chunk
-                if response.status_code >= 300 and len(body) >= LARGEST_ERROR_BODY:
-                    return bytes(body[:LARGEST_ERROR_BODY])
-                if len(body) > LARGEST_BODY:
-                    raise LimitExceededError(method, url, "the answer", LARGEST_BODY)
+        chunks = aiter(cast(AsyncIterable[bytes], response.stream))
+        try:
+            with errors_translated(method, url, in_body=True):
+                async for chunk in chunks:
+                    body += chunk
+                    if response.status_code >= 300 and len(body) >= LARGEST_ERROR_BODY:
+                        return bytes(body[:LARGEST_ERROR_BODY])
+                    if len(body) > LARGEST_BODY:
+                        raise LimitExceededError(method, url, "the answer", LARGEST_BODY)
+        finally:
+            if isinstance(chunks, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
+                await chunks.aclose()
         return bytes(body)
 
 
@@ -169,10 +173,13 @@ def _understood(method: str, url: str, response: httpx.Response, body: bytes, ke
     try:
         return JsonAnswer(url, decode_json(body), clock, request_id)
     except ValueError as error:
-        start = _without_secrets(body[:4096], key)[:200].decode(errors="replace")
-        kind = headers.get("content-type", "none")
-        problems = (f"{error} @ $", f"content type {kind}", f"it begins with {start!r}")
-        raise UndecodableResponseError(method, url, problems, request_id) from None
+        problem = str(error)
+    # Raised here and not above, where the decoder's error, which holds the whole body, would be its context.
+    start = _without_secrets(body[:4096], key)[:200].decode(errors="replace")
+    kind = headers.get("content-type", "none")
+    raise UndecodableResponseError(
+        method, url, (f"{problem} @ $", f"content type {kind}", f"it begins with {start!r}"), request_id
+    )
 
 
 def _without_secrets(body: bytes, key: Secret) -> bytes:

@@ -22,19 +22,23 @@ from ..errors import (
 )
 
 # What a transport says when the peer hangs up before its answer is whole; it has no type of its own in httpx.
-_HANG_UPS = ("disconnected", "peer closed", "incomplete")
+_HANG_UPS = ("disconnected", "peer closed", "incomplete", "connection ended")
 
 
 @contextmanager
 def errors_translated(method: str, url: str, *, in_body: bool = False) -> Iterator[None]:
     """Turn what httpx raises inside the block into a `TransportError`.
 
-    The original is not chained: it carries the request, and with it a signed URL.
+    The original is not kept, not even as the context: it carries the request, and with it a signed URL.
     """
     try:
         yield
     except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        raise _translated(error, method, url, in_body=in_body) from None
+        translated = _translated(error, method, url, in_body=in_body)
+        try:
+            raise translated from None
+        finally:
+            translated.__context__ = None
 
 
 def _translated(error: Exception, method: str, url: str, *, in_body: bool) -> TransportError:

@@ -56,12 +56,15 @@ class Answer:
         """
         iterator = aiter(cast(AsyncIterable[bytes], self._response.stream))
         try:
-            with errors_translated("GET", self.url, in_body=True):
-                async for chunk in iterator:
-                    yield chunk
+            while True:
+                with errors_translated("GET", self.url, in_body=True):
+                    chunk = await anext(iterator, None)
+                if chunk is None:
+                    return
+                yield chunk
         finally:
             if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
-                await iterator.aclose()
+                await iterator.aclose()  # noqa: ASYNC102 (it is the body's own end, and closing a socket waits for nobody)
 
 
 @attrs.define(eq=False)
@@ -104,7 +107,7 @@ class Fetcher:
                     return
                 following = await self._follow(response, target, hops)
             finally:
-                await _close(response)
+                await _close(response)  # noqa: ASYNC102 (it shields itself)
             stripped = stripped or origin(following) != origin(url.reveal())
             target, hops = following, hops + 1
 

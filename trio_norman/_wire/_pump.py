@@ -227,6 +227,6 @@ def pump_for(body: object, url: str) -> Pump | None:
 def _is_cancelled() -> bool:
     try:
         trio.from_thread.check_cancelled()
-    except trio.Cancelled:  # a thread only leaves early; its task meets the cancellation itself
-        return True
+    except trio.Cancelled:  # noqa: ASYNC103 (a thread only leaves early; its task meets the cancellation itself)
+        return True  # noqa: ASYNC104
     return False

@@ -18,7 +18,6 @@ from ._output import Write, is_terminal, open_output
 from ._progress import Display, open_display
 from ._views import failure_line, result_json, result_line
 
-
 OpenBatch = Callable[[OnEvent], AbstractAsyncContextManager[Downloads]]
 Facts = Callable[[DownloadResult], Mapping[str, object]]
 Line = Callable[[DownloadResult], str]

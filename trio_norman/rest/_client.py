@@ -106,7 +106,7 @@ class RestClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         assert self._lifetime is not None  # noqa: S101 (entered before it is left)
-        return await self._lifetime.__aexit__(kind, error, traceback)
+        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
 
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
@@ -245,7 +245,7 @@ class RestClient:
         with self._in_use() as state:
             answer = await state.json.call("DELETE", path)
             if isinstance(answer.document, dict) and answer.document.get("success") is False:
-                message = str(answer.document.get("message", "the service says that it did not delete"))
+                message = str(answer.document.get("message") or "the service says that it did not delete")
                 raise ServiceError("DELETE", answer.url, 200, "", message, answer.request_id)
 
     async def list_user_checkpoints(self, limit: int = 100, offset: int = 0) -> CheckpointsPage:
