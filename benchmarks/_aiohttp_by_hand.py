@@ -1,6 +1,7 @@
-"""`aiohttp` as a careful user writes it: ``_aiohttp_by_hand.py LIST DIRECTORY TASKS``."""
+"""`aiohttp` as a careful user writes it: ``_aiohttp_by_hand.py LIST DIRECTORY TASKS CA``."""
 
 import asyncio
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ async def fetch(session: "aiohttp.ClientSession", url: str, final: Path) -> None
 
 
 async def main() -> None:
-    list_file, directory, tasks = sys.argv[1:]
+    list_file, directory, tasks, ca_file = sys.argv[1:]
     queue = items(list_file)
 
     async def work() -> None:
@@ -48,7 +49,8 @@ async def main() -> None:
             await fetch(session, url, Path(directory, name))
 
     headers = {"Accept-Encoding": "identity"}
-    connector, timeout = aiohttp.TCPConnector(limit=int(tasks)), aiohttp.ClientTimeout(total=None)
+    verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
+    connector, timeout = aiohttp.TCPConnector(limit=int(tasks), ssl=verify), aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as session:
         async with asyncio.TaskGroup() as group:
             for _ in range(int(tasks)):

@@ -6,14 +6,15 @@ import filecmp
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import attrs
 
+from ._links import PLAIN, Link, certify, delaying
 from ._measuring import RunFailedError, Sample, measure
-from ._peers import Job, write_lists
+from ._peers import TASKS, Job, write_lists
 from ._server import serving
 
 _DISTINCT = 8  # different contents among the files of one set; the others are links to them
@@ -52,27 +53,41 @@ class Bench:
         repeat: Runs of every peer.
         is_quick: Whether tiny amounts will do: the figures then mean nothing.
         directory: Where files, downloads and lists lie, all on one file system; it has to hold 3 GiB.
+        is_full: Whether to take the largest amounts, however long it takes.
     """
 
     repeat: int
     is_quick: bool
     directory: Path
+    is_full: bool = False
 
     def tell(self, text: str) -> None:
         """Say on stderr how far we are."""
         print(text, file=sys.stderr, flush=True)
 
     @contextmanager
-    def stage(self, files: FileSet) -> Iterator[Stage]:
-        """Make files, serve them, and clean everything away in the end."""
+    def stage(self, files: FileSet, link: Link = PLAIN, *, tasks: int = TASKS) -> Iterator[Stage]:
+        """Make files, serve them, and clean everything away in the end.
+
+        Args:
+            files: What is to be made.
+            link: How the server is reached.
+            tasks: Files at a time, for whoever can.
+        """
         with TemporaryDirectory(dir=self.directory, prefix="bench-") as name:
             home = Path(name)
             root, directory = home / "root", home / "downloads"
             root.mkdir()
             fill(root, files)
             os.sync()
-            with serving(root, home) as address:
-                yield Stage(files, root, home, write_lists(files.names, address, directory, home))
+            certificate = certify(home) if link.is_tls else None
+            with ExitStack() as stack:
+                address = stack.enter_context(serving(root, home, link, certificate))
+                if link.round_trip:
+                    address = stack.enter_context(delaying(address, link))
+                job = write_lists(files.names, address, directory, home)
+                trusted = None if certificate is None else certificate.authority
+                yield Stage(files, root, home, attrs.evolve(job, tasks=tasks, ca_file=trusted))
 
 
 def fill(root: Path, files: FileSet) -> None:
@@ -109,7 +124,10 @@ class Stage:
         directory.mkdir()
         try:
             os.sync()
-            sample = measure([str(word) for word in command], self.home)
+            try:
+                sample = measure([str(word) for word in command], self.home)
+            except RunFailedError as error:  # where it happened to run is nobody's business
+                raise RunFailedError(str(error).replace(f"{self.home}/", "")) from None
             self._check(directory, is_compared=is_compared)
         finally:
             _put_aside(directory, self.home / "done")

@@ -1,7 +1,8 @@
-"""`httpx` on Trio as a careful user writes it: ``_httpx_by_hand.py LIST DIRECTORY TASKS [--sha256] [--sync]``."""
+"""`httpx` on Trio as a careful user writes it: ``_httpx_by_hand.py LIST DIRECTORY TASKS CA [--sha256] [--sync]``."""
 
 import hashlib
 import os
+import ssl
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -62,8 +63,9 @@ async def fetch(client: httpx.AsyncClient, url: str, final: Path, *, with_sha256
 
 
 async def main() -> None:
-    list_file, directory, tasks, *flags = sys.argv[1:]
+    list_file, directory, tasks, ca_file, *flags = sys.argv[1:]
     count = int(tasks)
+    verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
     limits = httpx.Limits(max_connections=count, max_keepalive_connections=count)
     queue = items(list_file)
 
@@ -71,7 +73,8 @@ async def main() -> None:
         for url, name in queue:
             await fetch(client, url, Path(directory, name), with_sha256="--sha256" in flags, sync="--sync" in flags)
 
-    async with httpx.AsyncClient(limits=limits, trust_env=False, headers={"Accept-Encoding": "identity"}) as client:
+    headers = {"Accept-Encoding": "identity"}
+    async with httpx.AsyncClient(limits=limits, trust_env=False, headers=headers, verify=verify) as client:
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(work)

@@ -1,4 +1,4 @@
-"""`requests` in threads, one session each: ``_requests_by_hand.py LIST DIRECTORY TASKS``."""
+"""`requests` in threads, one session each: ``_requests_by_hand.py LIST DIRECTORY TASKS CA``."""
 
 import sys
 from collections.abc import Iterator
@@ -19,8 +19,9 @@ def items(list_file: str) -> Iterator[tuple[str, str]]:
             yield url, name
 
 
-def begin() -> None:
+def begin(ca_file: str) -> None:
     _own.session = requests.Session()
+    _own.session.verify = ca_file or True
     _own.session.trust_env = False
 
 
@@ -35,8 +36,8 @@ def fetch(url: str, final: Path) -> None:
 
 
 def main() -> None:
-    list_file, directory, tasks = sys.argv[1:]
-    with ThreadPoolExecutor(int(tasks), initializer=begin) as pool:
+    list_file, directory, tasks, ca_file = sys.argv[1:]
+    with ThreadPoolExecutor(int(tasks), initializer=begin, initargs=[ca_file]) as pool:
         done = [pool.submit(fetch, url, Path(directory, name)) for url, name in items(list_file)]
         for each in done:
             each.result()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ._links import PLAIN, Certificate, Link
 from ._machine import find_program
 
 _CONFIGURATION = """
@@ -34,8 +35,9 @@ http {{
     uwsgi_temp_path {home}/uwsgi;
     scgi_temp_path {home}/scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         root {root};
+        {further}
     }}
 }}
 """
@@ -53,25 +55,32 @@ def is_present() -> bool:
 
 
 @contextmanager
-def serving(root: Path, home: Path) -> Iterator[str]:
+def serving(
+    root: Path, home: Path, link: Link = PLAIN, certificate: Certificate | None = None
+) -> Iterator[str]:
     """Serve the files below `root` and give the address, without a slash at its end.
 
     Args:
         root: What is served.
         home: An existing directory for nginx's own files.
+        link: What of it the server does: TLS, and the limit for each connection.
+        certificate: For TLS.
 
     Raises:
         ServerFailedError: If it does not start.
     """
-    process, port = _start(root, home)
+    further = [f"limit_rate {link.limit_rate};"] if link.limit_rate else []
+    if certificate is not None:
+        further += [f"ssl_certificate {certificate.chain};", f"ssl_certificate_key {certificate.key};"]
+    process, port = _start(root, home, " ssl" if certificate is not None else "", " ".join(further))
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
 
 
-def _start(root: Path, home: Path) -> tuple[subprocess.Popen[bytes], int]:
+def _start(root: Path, home: Path, tls: str, further: str) -> tuple[subprocess.Popen[bytes], int]:
     program = find_program("nginx")
     if program is None:
         raise ServerFailedError("nginx is not installed (Debian: nginx-light)")
@@ -79,7 +88,7 @@ def _start(root: Path, home: Path) -> tuple[subprocess.Popen[bytes], int]:
         port = _free_port()
         user = "user root;" if os.geteuid() == 0 else ""  # as root it would serve as a user who may not look here
         configuration = home / "nginx.conf"
-        configuration.write_text(_CONFIGURATION.format(user=user, home=home, root=root, port=port))
+        configuration.write_text(_CONFIGURATION.format(**locals()))
         command = [program, "-p", str(home), "-c", str(configuration), "-e", str(home / "error.log")]
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

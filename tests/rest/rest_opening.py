@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar, Unpack
 
 import trio
@@ -62,3 +63,14 @@ async def cancelled_at(step: int, call: Callable[[], Awaitable[T]]) -> T | None:
         finally:
             trio.lowlevel.remove_instrument(instrument)
     return None
+
+
+def visible(directory: Path) -> list[str]:
+    """Give the names below a directory that are no partial files, in order."""
+    found = (each for each in directory.rglob("*") if not each.name.startswith("."))
+    return sorted(str(each.relative_to(directory)) for each in found)
+
+
+def partials(directory: Path) -> list[Path]:
+    """Give the partial files of a directory, and what stands beside them."""
+    return sorted(directory.glob(".*"))

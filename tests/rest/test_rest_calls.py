@@ -227,7 +227,9 @@ async def test_unknown_words_stay_text_and_unknown_fields_are_kept(rest: RestCli
 
 async def test_null_where_nothing_is_required_is_as_good_as_silence(rest: RestClient, emulator: Emulator) -> None:
     emulator.misbehave("/api/api/sessions/s", status=200, body='{"training_run_ids": null, "sampler_ids": ["a"]}')
-    emulator.misbehave("/api/user/.*/weights", status=200, body='{"data": [{"cuid": "w", "id": null}], "pagination": null}')
+    emulator.misbehave(
+        "/api/user/.*/weights", status=200, body='{"data": [{"cuid": "w", "id": null}], "pagination": null}'
+    )
     assert (await rest.get_session("s")).training_run_ids == ()
     page = await rest.list_weights()
     assert page.data[0].id is None

@@ -299,9 +299,7 @@ async def test_what_does_not_exist_is_not_found(rest: RestClient, emulator: Emul
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
-async def test_what_may_pass_is_asked_again_if_it_only_reads(
-    rest: RestClient, emulator: Emulator, status: int
-) -> None:
+async def test_what_may_pass_is_asked_again_if_it_only_reads(rest: RestClient, emulator: Emulator, status: int) -> None:
     rule = emulator.misbehave("/api/api/runs", status=status, body="<html>", content_type="text/html", times=2)
     assert (await rest.list_training_runs()).total == 2
     assert rule.hits == 3
@@ -320,7 +318,9 @@ async def test_a_deletion_is_asked_for_once(rest: RestClient, emulator: Emulator
 
 async def test_the_attempts_are_counted_and_end(rest: RestClient, emulator: Emulator) -> None:
     rule = emulator.misbehave(RUN, status=503, body='{"message": "busy"}')
-    with pytest.raises(ServiceBrokenError, match="busy; the service failed: try again later.*after 3 attempts") as caught:
+    with pytest.raises(
+        ServiceBrokenError, match=r"busy; the service failed: try again later.*after 3 attempts"
+    ) as caught:
         await rest.get_training_run("r1")
     assert rule.hits == caught.value.attempts == 3
     assert caught.value.retryable
@@ -343,7 +343,9 @@ async def test_a_deletion_that_did_not_succeed_is_no_success(
     assert caught.value.request_id is not None
 
 
-@pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (200, b"ok"), (202, b'{"success": true}'), (200, b"[]")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(204, b""), (200, b""), (200, b"ok"), (202, b'{"success": true}'), (200, b"[]")]
+)
 async def test_a_deletion_needs_no_body(rest: RestClient, emulator: Emulator, status: int, body: bytes) -> None:
     emulator.misbehave(".*", method="DELETE", status=status, body=body)
     await rest.delete_checkpoint("r", "c")
@@ -404,9 +406,7 @@ async def test_a_wait_beyond_the_limit_is_an_error_at_once(autojump_clock: trio.
 
 
 @pytest.mark.parametrize("wish", ["-1", "nan", "1e999", "", "soon", "Thu, 01 Jan 1970 00:00:00 GMT"])
-async def test_a_wait_that_makes_no_sense_leaves_our_own(
-    wish: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_a_wait_that_makes_no_sense_leaves_our_own(wish: str, autojump_clock: trio.testing.MockClock) -> None:
     async with open_in_memory(RetryPolicy(attempts=3, initial=4, longest=4)) as (emulator, rest):
         rule = emulator.misbehave("/api/api/runs", status=429, retry_after=wish, times=2)
         before = trio.current_time()

@@ -78,7 +78,9 @@ async def test_the_checkpoints_of_one_run_are_a_list_too(rest: RestClient, emula
 
 
 async def test_a_list_of_a_run_that_repeats_itself_is_not_believed(rest: RestClient, emulator: Emulator) -> None:
-    emulator.misbehave(".*/checkpoints", status=200, body='{"checkpoints": [{"checkpoint_id": "c"}, {"checkpoint_id": "c"}]}')
+    emulator.misbehave(
+        ".*/checkpoints", status=200, body='{"checkpoints": [{"checkpoint_id": "c"}, {"checkpoint_id": "c"}]}'
+    )
     with pytest.raises(PagingError, match="same item twice"):
         await anext(rest.iter_checkpoints("r"))
 
@@ -225,7 +227,7 @@ async def test_a_list_that_contradicts_itself_ends_in_an_error_after_what_was_ri
     async with open_in_memory(runs=5, checkpoints=2) as (emulator, rest):
         emulator.paging_fault = fault
         found = []
-        with pytest.raises(PagingError, match=problem) as caught:
+        with pytest.raises(PagingError, match=problem) as caught:  # noqa: PT012 (its last step raises)
             async for item in listing(rest, 2):
                 found.append(key(item))
         whole_pages = right - right % 2  # the page on which it shows is not given out
@@ -243,7 +245,7 @@ async def test_sessions_that_never_end_are_noticed() -> None:
         async with open_in_memory(runs=5) as (emulator, rest):
             emulator.paging_fault = fault
             found = []
-            with pytest.raises(PagingError):
+            with pytest.raises(PagingError):  # noqa: PT012 (its last step raises)
                 async for session in rest.iter_sessions(2):
                     found.append(session)
             assert found == [each.session_id for each in emulator.sessions][: len(found)]
@@ -261,7 +263,7 @@ async def test_a_total_that_lies_changes_nothing(kind: str) -> None:
 async def test_a_page_that_fails_fails_in_its_place_in_the_list(rest: RestClient, emulator: Emulator) -> None:
     emulator.misbehave("/api/api/user/checkpoints", skip=1, status=500)
     found = []
-    with pytest.raises(ServiceBrokenError):
+    with pytest.raises(ServiceBrokenError):  # noqa: PT012 (its last step raises)
         async for checkpoint in rest.iter_user_checkpoints(2):
             found.append(checkpoint.checkpoint_id)
     assert found == [each.checkpoint_id for each in list(emulator.checkpoints)[:2]]

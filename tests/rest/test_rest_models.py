@@ -88,12 +88,16 @@ documents: dict[type[Model], st.SearchStrategy[dict[str, Any]]] = {
         st.lists(weights, max_size=3),
         fields(pagination=st.none() | fields(page=numbers, has_next=flags)),
     ),
-    TrainingRunsPage: st.builds(lambda data, some: {"training_runs": data, **some}, st.lists(runs, max_size=3), fields(**told)),
+    TrainingRunsPage: st.builds(
+        lambda data, some: {"training_runs": data, **some}, st.lists(runs, max_size=3), fields(**told)
+    ),
     CheckpointsPage: st.builds(
         lambda data, some: {"checkpoints": data, **some}, st.lists(checkpoints, max_size=3), fields(**told)
     ),
     CheckpointInfo: required("model", fields(lora=st.none() | lora)),
-    Session: fields(training_run_ids=st.none() | st.lists(st.text(max_size=4)), sampler_ids=st.lists(st.text(max_size=4))),
+    Session: fields(
+        training_run_ids=st.none() | st.lists(st.text(max_size=4)), sampler_ids=st.lists(st.text(max_size=4))
+    ),
 }
 
 
@@ -112,9 +116,9 @@ def test_any_document_is_an_object_or_a_malformed_answer(document: Any, data: st
     try:
         model = read(kind, document)
     except MalformedResponseError as error:
-        assert error.problems
-        assert all(" @ $" in problem for problem in error.problems)
-        assert (error.request_id, error.url, error.__cause__) == ("id-1", "https://h/x", None)
+        assert error.problems  # noqa: PT017 (or it is read)
+        assert all(" @ $" in problem for problem in error.problems)  # noqa: PT017 (or it is read)
+        assert (error.request_id, error.url, error.__cause__) == ("id-1", "https://h/x", None)  # noqa: PT017 (or it is read)
     else:
         assert isinstance(model, kind)
 
@@ -130,7 +134,7 @@ def test_a_document_spoilt_at_one_place_is_an_object_or_a_malformed_answer_that_
     try:
         read(kind, document)
     except MalformedResponseError as error:
-        assert all(f" @ $.{name}" in problem for problem in error.problems if "missing" not in problem)
+        assert all(f" @ $.{name}" in problem for problem in error.problems if "missing" not in problem)  # noqa: PT017 (or it is read)
 
 
 @given(data=st.data())
@@ -179,7 +183,11 @@ def test_what_is_not_told_about_a_lora_is_what_the_services_own_client_assumes()
 @pytest.mark.parametrize("kind", [*ANSWERS, *SECRET])
 def test_objects_are_frozen_and_say_what_they_hold(kind: type[Model]) -> None:
     assert attrs.fields_dict(kind)["extra"].default is not None
-    empty = {field.name: () if "Sequence" in str(field.type) else "x" for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+    empty: dict[str, Any] = {
+        field.name: () if "Sequence" in str(field.type) else "x"
+        for field in attrs.fields(kind)
+        if field.default is attrs.NOTHING
+    }
     model = kind(**empty)
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         model.extra = {}  # type: ignore[misc]

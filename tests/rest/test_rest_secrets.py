@@ -14,8 +14,8 @@ import httpx
 import pytest
 import trio
 
-from tests.rest.rest_opening import QUICK, asked, service
-from trio_norman import ConnectionSettings, RestClient, ServiceClient
+from tests.rest.rest_opening import QUICK, asked, partials, service
+from trio_norman import ConnectionSettings, Event, RestClient, ServiceClient
 from trio_norman.emulator import Emulator, open_emulator
 from trio_norman.errors import ServiceError, TrioNormanError, UndecodableResponseError
 
@@ -151,7 +151,7 @@ async def test_no_log_shows_the_key_or_a_signature(
     emulator.inject(emulator.checkpoints[0].checkpoint_id, status=403)
     emulator.inject(emulator.checkpoints[1].checkpoint_id, reset=100, times=1)
     async with service(emulator).create_rest_client() as rest:
-        events = []
+        events: list[Event] = []
         async with rest.download_checkpoints(
             rest.iter_user_checkpoints(3), tmp_path, on_event=events.append, retry=QUICK
         ) as results:
@@ -166,7 +166,7 @@ async def test_no_log_shows_the_key_or_a_signature(
                 await call()
     failed = [each for each in found if each.error is not None]
     assert len(failed) == 1
-    disk = "\n".join(each.read_text("latin-1") for each in tmp_path.glob(".*"))
+    disk = "\n".join([await trio.Path(each).read_text("latin-1") for each in partials(tmp_path)])
     shown = "\n".join([caplog.text, *capfd.readouterr(), repr(found), repr(events), str(failed[0].error), disk])
     signatures = {part for request in emulator.requests.of("storage") for part in request.query.split("&")}
     secrets = {emulator.api_key} | {part.partition("=")[2] for part in signatures if part.startswith("q-signature")}
@@ -204,7 +204,9 @@ async def test_a_transport_of_the_users_own_stays_open_and_gets_the_key_only_for
 
 
 async def test_cookies_are_not_kept(rest: RestClient, emulator: Emulator) -> None:
-    emulator.misbehave("/api/api/runs", status=200, body=json.dumps({"training_runs": []}), headers={"Set-Cookie": "a=b"})
+    emulator.misbehave(
+        "/api/api/runs", status=200, body=json.dumps({"training_runs": []}), headers={"Set-Cookie": "a=b"}
+    )
     await rest.list_training_runs()
     await rest.list_sessions()
     assert all("cookie" not in request.headers for request in emulator.requests)

@@ -31,11 +31,11 @@ def write_config(text: str) -> Path:
     return path
 
 
-async def key_that_is_sent(emulator: Emulator, **arguments: str) -> str:
+async def key_that_is_sent(emulator: Emulator, api_key: str | None = None, base_url: str | None = None) -> str:
     """Open a client of the emulator, which refuses the key, and give the key."""
     emulator.requests.clear()
     with pytest.raises(AuthenticationError):
-        async with ServiceClient(**arguments, retry=QUICK).create_rest_client():
+        async with ServiceClient(api_key, base_url, retry=QUICK).create_rest_client():
             raise AssertionError("never reached")
     return emulator.requests[0].headers["x-api-key"]
 

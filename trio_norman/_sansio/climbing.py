@@ -164,7 +164,7 @@ class Climber:
         if self._awaited_rate and taken < LONGEST_SETTLE_SECONDS:
             if rate < self._awaited_rate:
                 return False
-            self._settle_seconds = max(self._settle_seconds, taken)
+            self._settle_seconds = max(self._settle_seconds, (self._settle_seconds + taken) / 2)
         self._awaited_rate = 0.0
         return True
 

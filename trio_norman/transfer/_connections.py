@@ -14,28 +14,30 @@ _QUIET = 0.05  # seconds without a new file after which even the last free slot 
 
 @attrs.define(eq=False)
 class Connections:
-    """At most `total` connections at a time; files that wait are served in the order in which they came.
+    """At most `target` connections at a time; files that wait are served in the order in which they came.
 
     One slot is kept free while new files keep coming: else each would have to wait until a part of a large one is done.
     """
 
-    total: int
-    _slots: trio.Semaphore = attrs.field(init=False)
+    target: int
+    busy: int = attrs.field(init=False, default=0)
+    _files: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot)
     _spare: trio.lowlevel.ParkingLot = attrs.field(init=False, factory=trio.lowlevel.ParkingLot)
     _last_file: float = attrs.field(init=False, default=-math.inf)
 
-    def __attrs_post_init__(self) -> None:
-        self._slots = trio.Semaphore(self.total)
-
     @property
     def are_wanted(self) -> bool:
-        """Whether a file waits for its first connection."""
-        return self._slots.statistics().tasks_waiting > 0
+        """Whether whoever works on a part should stop after it: a file waits, or the target has sunk."""
+        return bool(self._files) or self.busy > self.target
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Hold one slot inside the block, for a file. Cancellation: none is held."""
-        await self._slots.acquire()
+        if self.busy >= self.target or self._files:
+            await self._files.park()  # whoever wakes us has taken the slot for us
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self.busy += 1
         self._last_file = trio.current_time()
         try:
             yield
@@ -45,15 +47,26 @@ class Connections:
     async def take_spare(self) -> None:
         """Wait for a slot that no file needs, and take it; give it back with `release`."""
         while True:
-            quiet_at = self._last_file + _QUIET
-            if self._slots.value > 1 or (self._slots.value == 1 and trio.current_time() >= quiet_at):
-                self._slots.acquire_nowait()
+            free, quiet_at = self.target - self.busy, self._last_file + _QUIET
+            if free > 1 or (free == 1 and trio.current_time() >= quiet_at):
+                self.busy += 1
                 return
-            with trio.move_on_at(quiet_at if self._slots.value == 1 else math.inf):
+            with trio.move_on_at(quiet_at if free == 1 else math.inf):
                 await self._spare.park()
 
     def release(self) -> None:
         """Give a slot back."""
-        self._slots.release()
-        if self._slots.value > 0:
-            self._spare.unpark()
+        self.busy -= 1
+        self._hand_out()
+
+    def resize(self, target: int) -> None:
+        """Change the limit, at least 1; what is busy beyond it stays until it is given back."""
+        self.target = max(1, target)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._files and self.busy < self.target:
+            self.busy += 1
+            self._files.unpark()
+        if self.busy < self.target:
+            self._spare.unpark(count=self.target - self.busy)

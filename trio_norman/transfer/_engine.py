@@ -20,7 +20,7 @@ from ..errors import FileNameError
 from ._folder import Folder, Sight
 from ._item import download_item
 from ._model import DownloadFinished, DownloadOptions, DownloadResult, Fetch, OnEvent, Options, Outcome, Source
-from ._shop import Progress, Shop
+from ._shop import Progress, Shop, most_connections
 
 Sources = Iterable[Source] | AsyncIterable[Source]
 
@@ -118,8 +118,10 @@ async def run_downloads(
     chosen = DownloadOptions(max_concurrency=max_concurrency, **options)
     async with AsyncExitStack() as stack:
         if fetch is None:
-            total = chosen.max_connections or chosen.max_concurrency
-            fetch = (await stack.enter_async_context(open_fetcher(connection, max_connections=total))).fetch
+            fetcher = await stack.enter_async_context(
+                open_fetcher(connection, max_connections=most_connections(chosen))
+            )
+            fetch = fetcher.fetch
         folder = await trio.to_thread.run_sync(Folder.open, Path(dest))
         stack.callback(folder.close)
         shop = Shop(fetch, folder, chosen, on_event)
@@ -135,6 +137,7 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
     with send_result:  # to the very end: whoever takes the results must not be done before we are
         async with trio.open_nursery() as helpers:
             helpers.start_soon(shop.small_files.run)
+            helpers.start_soon(shop.climb)
             with lone_error_unwrapped():
                 async with trio.open_nursery() as nursery:
                     send_task, receive_task = trio.open_memory_channel[_Task](0)

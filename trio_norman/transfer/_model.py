@@ -168,7 +168,7 @@ OnEvent = Callable[[Event], None]
 class Options(TypedDict, total=False):
     """The further keywords that every download call accepts; `DownloadOptions` says what they mean."""
 
-    max_connections: int | None
+    max_connections: int | Literal["auto"] | None
     verify: bool | Literal["archive"]
     durable: bool
     existing: Literal["verify", "overwrite", "keep"]
@@ -176,6 +176,12 @@ class Options(TypedDict, total=False):
     retry: RetryPolicy
     stall: StallLimit
     part_bytes: int
+    bytes_per_second: float | None
+
+
+def _is_a_number_of_connections(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and value != "auto" and not (type(value) is int and value >= 1):
+        raise ValueError(f"'max_connections' is a number from 1 on, 'auto' or None, not {value!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -184,7 +190,8 @@ class DownloadOptions:
 
     Args:
         max_concurrency: Files that are worked on at the same time; at least 1.
-        max_connections: Connections in total; None for as many as files. Spare ones fetch parts of large files.
+        max_connections: Connections in total; None for as many as files; ``"auto"`` begins with four and finds out how
+            many the link deserves. Spare ones fetch parts of large files.
         verify: Compute a SHA-256 of every file. Digests that somebody announced are always compared. ``"archive"``
             also reads a ZIP archive through against its own checksums. False computes only what was announced.
         durable: Sync data and directory before a file counts as done; False leaves that to the kernel.
@@ -194,10 +201,11 @@ class DownloadOptions:
         retry: Limits of trying again, for each file.
         stall: The least speed of a body.
         part_bytes: Longest span that one request asks for, in bytes, from 1 MiB on.
+        bytes_per_second: Limit on what the whole batch receives, from 1024 on; None for no limit.
     """
 
     max_concurrency: int = attrs.field(default=8, validator=attrs.validators.ge(1))
-    max_connections: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    max_connections: int | Literal["auto"] | None = attrs.field(default=None, validator=_is_a_number_of_connections)
     verify: bool | Literal["archive"] = attrs.field(
         default=True, validator=attrs.validators.in_([True, False, "archive"])
     )
@@ -209,3 +217,6 @@ class DownloadOptions:
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     stall: StallLimit = attrs.field(factory=StallLimit)
     part_bytes: int = attrs.field(default=32 * 2**20, validator=attrs.validators.ge(2**20))
+    bytes_per_second: float | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.ge(1024))
+    )

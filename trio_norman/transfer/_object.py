@@ -342,6 +342,7 @@ class ObjectDownload:
 
     async def _recover(self, failure: TrioNormanError, budget: RetryBudget) -> None:
         """Wait until the next try, or raise what is final."""
+        self.shop.note_refusal(failure)
         wait = budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
         if wait is None:
             if isinstance(failure, TransportError | ServiceError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import aclosing
 from functools import partial
@@ -23,7 +24,9 @@ _BLOCK = 2**20  # bytes that are written at once
 _PATIENCE = 0.5  # seconds after which a smaller block is written too, so that a slow body is not lost to a kill
 _SYNC_EVERY = 64 * 2**20  # bytes after which a durable download brings its journal to the disk
 
-_STRETCH = 16 * 2**20  # bytes that one visit to a worker thread may bring: another lane can be given none of them
+# Bytes that one visit to a worker thread may bring; another lane can be given none of them, so it is no more than the
+# link is likely to bring meanwhile.
+_LEAST_STRETCH, _LONGEST_STRETCH = 2**20, 16 * 2**20
 _STAY = 0.2  # seconds that one visit may last: after these, progress is told and limits are looked at
 
 _Block = tuple[int, list[bytes]]
@@ -64,8 +67,11 @@ class Pouring:
 
     async def _pump(self, pump: Pump, answer: Answer, lane: Lane) -> TransportError | None:
         watch = StallWatch(self.shop.options.stall, trio.current_time())
+        stretch = _LEAST_STRETCH
         while pump.left and (lane.left or self.ledger.extend(lane)):
-            count = min(lane.left, pump.left, _STRETCH)
+            asked_at = trio.current_time()
+            count = await self.shop.allowance(min(lane.left, pump.left, stretch))
+            watch.excuse(trio.current_time() - asked_at)
             lane.reserved = lane.position + count
             take = partial(self.part.take_from, pump, lane.position, count, seconds=_STAY)
             moved = await trio.to_thread.run_sync(take, limiter=self.shop.disk)
@@ -75,6 +81,7 @@ class Pouring:
                 return moved.ending
             if trio.current_time() >= watch.advance(moved.count, trio.current_time()):
                 return _too_slow(answer, watch)
+            stretch = min(max(2 * moved.count, _LEAST_STRETCH), _LONGEST_STRETCH)
         if not pump.left:
             pump.finish()
         return None
@@ -104,13 +111,13 @@ class Pouring:
             try:
                 async with aclosing(answer.chunks()) as chunks:
                     async for chunk in chunks:
-                        now = trio.current_time()
+                        now = await _paid_for(self.shop, len(chunk), watch, scope)
                         scope.deadline = watch.advance(len(chunk), now)
                         taken = self._take(chunk, lane, body)
                         pending.append(taken)
                         waiting += len(taken)
                         if waiting >= _BLOCK or now - flushed_at >= _PATIENCE:
-                            scope.deadline = trio.current_time() + 1e9  # the disk's slowness is not the peer's
+                            scope.deadline = math.inf  # the disk's slowness is not the peer's
                             await send_block.send((begun, pending))
                             flushed_at = trio.current_time()
                             scope.deadline = watch.excuse(flushed_at - now)
@@ -148,8 +155,9 @@ class Pouring:
             try:
                 async with aclosing(answer.chunks()) as chunks:
                     async for chunk in chunks:
+                        now = await _paid_for(shop, len(chunk), watch, scope)
                         buffers.append(chunk)
-                        scope.deadline = watch.advance(len(chunk), trio.current_time())
+                        scope.deadline = watch.advance(len(chunk), now)
             except TransportError as error:
                 return buffers, error
         if scope.cancelled_caught:
@@ -157,6 +165,18 @@ class Pouring:
         came = sum(map(len, buffers))
         count(came)
         return buffers, None if came == size else InterruptedTransferError("GET", answer.url)
+
+
+async def _paid_for(shop: Shop, count: int, watch: StallWatch, scope: trio.CancelScope) -> float:
+    """Wait until the limit on the rate, if there is one, allows what has come; return the time then."""
+    now = trio.current_time()
+    if shop.throttle is None:
+        return now
+    scope.deadline = math.inf  # our own limit is not the peer's slowness
+    while count:
+        count -= await shop.allowance(count)
+    watch.excuse(trio.current_time() - now)
+    return trio.current_time()
 
 
 def _too_slow(answer: Answer, watch: StallWatch) -> SlowTransferError:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 from collections.abc import Callable
 
 import attrs
 import trio
 
+from .._sansio.climbing import Climber
+from .._sansio.throttling import Throttle
+from ..errors import ServiceError, TrioNormanError
 from ._connections import Connections
 from ._folder import Folder
 from ._model import (
@@ -22,6 +26,23 @@ from ._model import (
     Outcome,
 )
 from ._small import SmallFiles
+
+_LOOK_EVERY = 0.15  # seconds
+_BURST = 0.1  # seconds' worth of bytes that may come at once under a limit
+_MOST_CONNECTIONS = 64  # that "auto" ever tries
+_DESCRIPTORS_EACH = 5  # a socket, the two ends of a pipe, a partial and its sidecar
+_DESCRIPTORS_KEPT = 32  # for everything else in the process
+
+
+def most_connections(options: DownloadOptions) -> int:
+    """Return the largest number of connections that a batch may come to."""
+    if isinstance(options.max_connections, int):
+        return options.max_connections
+    if options.max_connections is None:
+        return options.max_concurrency
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH
+    return max(1, min(_MOST_CONNECTIONS, allowed))
 
 
 @attrs.define
@@ -56,17 +77,45 @@ class Shop:
     luck: Callable[[], float] = random.random
     progress: Progress = attrs.field(factory=Progress)
     connections: Connections = attrs.field(init=False)
+    climber: Climber | None = attrs.field(init=False)
+    throttle: Throttle | None = attrs.field(init=False)
     disk: trio.CapacityLimiter = attrs.field(init=False)
     hashing: trio.CapacityLimiter = attrs.field(init=False)
     small_files: SmallFiles = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        total = self.options.max_connections or self.options.max_concurrency
-        self.connections = Connections(total)
-        self.disk = trio.CapacityLimiter(total + 2)
+        limit, is_auto = most_connections(self.options), self.options.max_connections == "auto"
+        self.climber = Climber(limit) if is_auto else None
+        self.connections = Connections(limit if self.climber is None else self.climber.target)
+        self.disk = trio.CapacityLimiter(limit + 2)
+        rate = self.options.bytes_per_second
+        self.throttle = None if rate is None else Throttle(rate, max(1024, int(rate * _BURST)))
         overwrite = self.options.existing == "overwrite"
         self.small_files = SmallFiles(self.folder, overwrite, self.options.durable)
         self.hashing = trio.CapacityLimiter(os.cpu_count() or 2)
+
+    async def climb(self) -> None:
+        """Keep the number of connections at what the link deserves, until cancelled; at once, if it is fixed."""
+        while self.climber is not None:
+            await trio.sleep(_LOOK_EVERY)
+            now, received = trio.current_time(), self.progress.received_bytes
+            self.connections.resize(self.climber.observe(now, received, self.connections.busy))
+
+    def note_refusal(self, error: TrioNormanError) -> None:
+        """Use fewer connections if a server has refused a request for there being too many."""
+        if self.climber is not None and isinstance(error, ServiceError) and error.status in {429, 503}:
+            self.connections.resize(self.climber.refused(trio.current_time()))
+
+    async def allowance(self, count: int) -> int:
+        """Wait until some of `count` bytes may be received, and return how many; they count as received."""
+        if self.throttle is None or count == 0:
+            return count
+        some = min(count, self.throttle.burst_bytes)
+        await trio.sleep(self.throttle.wait(some, trio.current_time()))
+        while self.throttle.allowance(trio.current_time()) < some:  # noqa: ASYNC110 (others may have been quicker)
+            await trio.sleep(self.throttle.wait(some, trio.current_time()))
+        self.throttle.take(some, trio.current_time())
+        return some
 
     def emit(self, event: Event) -> None:
         """Count an event and pass it on. What the user's callback raises goes through unchanged."""
