@@ -40,12 +40,13 @@ class Sample:
         return self.peak_kib / 1024
 
 
-def measure(command: Sequence[str], scratch: Path) -> Sample:
+def measure(command: Sequence[str], scratch: Path, *, most_seconds: float = _MOST_SECONDS) -> Sample:
     """Run a command to its end.
 
     Args:
         command: Program and arguments.
         scratch: Directory for what the run leaves behind beside its result.
+        most_seconds: After these it hangs.
 
     Raises:
         RunFailedError: If it exits with another code than 0; the text ends with what it said.
@@ -61,11 +62,11 @@ def measure(command: Sequence[str], scratch: Path) -> Sample:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=plain_environment(os.environ.items()),
-                timeout=_MOST_SECONDS,
+                timeout=most_seconds,
                 check=True,
             )
         except subprocess.TimeoutExpired:
-            raise RunFailedError(f"not done after {_MOST_SECONDS:g} s") from None
+            raise RunFailedError(f"not done after {most_seconds:g} s") from None
         except subprocess.CalledProcessError as error:
             raise RunFailedError(f"did not start: {last_line(said)}") from error
     code, wall, user, system, peak = figures.read_text().split()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import pytest
-
 from tests.cli.commandline import Ended, Shell, is_content, names
 from trio_norman.emulator import Emulator
 
@@ -18,7 +16,7 @@ def service(shell: Shell) -> Emulator:
 
 async def test_all_checkpoints_and_again(shell: Shell) -> None:
     emulator = service(shell)
-    first = await shell.run("checkpoints", "download", "--all", "--to", "out", "-j", "4")
+    first = await shell.run("checkpoints", "download", "--all", "--to", "out", "-j", "4", "--max-connections", "auto")
     assert first.code == 0
     assert "6 files: 6 fetched" in first.err
     for checkpoint in emulator.checkpoints:
@@ -81,26 +79,24 @@ async def test_a_destination_that_cannot_be_written(shell: Shell) -> None:
     assert ended.code == 8
 
 
-@pytest.mark.parametrize(
-    ("knobs", "code", "kind"),
-    [
-        ({"status": 404}, 3, "NotFoundError"),
-        ({"sig": "bad"}, 5, "UrlExpiredError"),
-        ({"status": 503, "ra": 4000}, 5, "ServiceBrokenError"),
-        ({"sum": "bad"}, 7, "ChecksumMismatchError"),
-        ({"shortcl": 100}, 7, "ChecksumMismatchError"),
-    ],
-)
-async def test_if_all_fail_in_one_way_the_code_is_of_that_kind(
-    shell: Shell, knobs: dict[str, Any], code: int, kind: str
-) -> None:
-    service(shell).inject(**knobs)
-    run = service(shell).training_runs[0].training_run_id
-    ended = await shell.run("checkpoints", "download", run, "--to", "out", "--json")
-    assert ended.code == code, ended.err
-    assert {line["error"]["kind"] for line in ended.json_lines} == {kind}
-    assert {line["error"]["exit_code"] for line in ended.json_lines} == {code}
-    assert not [name for name in names(shell.home / "out") if not name.startswith(".")]
+KINDS: list[tuple[dict[str, Any], int, str]] = [
+    ({"status": 404}, 3, "NotFoundError"),
+    ({"sig": "bad"}, 5, "UrlExpiredError"),
+    ({"status": 503, "ra": 4000}, 5, "ServiceBrokenError"),
+    ({"sum": "bad"}, 7, "ChecksumMismatchError"),
+    ({"shortcl": 100}, 7, "ChecksumMismatchError"),
+]
+
+
+async def test_if_all_fail_in_one_way_the_code_is_of_that_kind(shell: Shell) -> None:
+    chosen = [each.checkpoint_id for each in service(shell).checkpoints[: len(KINDS)]]
+    for checkpoint, (knobs, _, _) in zip(chosen, KINDS, strict=True):
+        service(shell).inject(checkpoint, **knobs)
+    lines = [["checkpoints", "download", "--checkpoint", each, "--to", each, "--json"] for each in chosen]
+    for ended, checkpoint, (_, code, kind) in zip(await shell.run_all(*lines), chosen, KINDS, strict=True):
+        (line,) = ended.json_lines
+        assert (ended.code, line["error"]["exit_code"], line["error"]["kind"]) == (code, code, kind)
+        assert not [name for name in names(shell.home / checkpoint) if not name.startswith(".")]
 
 
 async def test_some_fail_others_do_not_and_fail_fast(shell: Shell) -> None:
@@ -156,14 +152,17 @@ BAD_LISTS: list[tuple[str, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("text", "code", "word"), BAD_LISTS)
-async def test_a_bad_line_spoils_no_other(shell: Shell, text: str, code: int, word: str) -> None:
+async def test_a_bad_line_spoils_no_other(shell: Shell) -> None:
     url = service(shell).blob_url(1000)
-    ended = await fetch(shell, text.format(url=url))
-    assert ended.code == code
-    assert word in ended.err
-    assert names(shell.home / "out") == {"ok.bin"}
-    assert url.partition("?")[2] not in ended.err
+    for number, (text, _, _) in enumerate(BAD_LISTS):
+        (shell.home / f"{number}.tsv").write_text(text.format(url=url))
+    lines = [["fetch", f"{number}.tsv", "--to", f"out{number}"] for number in range(len(BAD_LISTS))]
+    for number, ended in enumerate(await shell.run_all(*lines)):
+        _, code, word = BAD_LISTS[number]
+        assert (number, ended.code) == (number, code)
+        assert word in ended.err
+        assert names(shell.home / f"out{number}") == {"ok.bin"}
+        assert url.partition("?")[2] not in ended.err
 
 
 async def test_lists_where_nothing_succeeds(shell: Shell) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-import pytest
+from typing import Any
 
 from tests.cli.commandline import Shell
 from trio_norman.emulator import Emulator
@@ -93,26 +92,25 @@ async def test_deleting_wants_a_yes(shell: Shell) -> None:
     assert (await shell.run(*words, "--yes")).code == 3
 
 
-@pytest.mark.parametrize(
-    ("fault", "code", "word"),
-    [
-        ({"status": 404}, 3, "404"),
-        ({"status": 401}, 4, "key"),
-        ({"status": 403}, 4, "403"),
-        ({"status": 503, "retry_after": 4000}, 5, "503"),
-        ({"status": 429, "retry_after": 4000}, 5, "429"),
-        ({"status": 200, "body": b"<html>hello</html>", "content_type": "text/html"}, 1, "not JSON"),
-        ({"status": 200, "body": b'{"training_runs": [{"id": 5}]}'}, 1, "training_run_id"),
-    ],
-)
-async def test_each_refusal_is_one_line_and_a_code(
-    shell: Shell, fault: dict[str, object], code: int, word: str
-) -> None:
-    service(shell).misbehave(".*/runs", **fault)  # type: ignore[arg-type]
-    ended = await shell.run("runs", "list", "--json")
-    assert (ended.code, ended.err.count("\n")) == (code, 1)
-    assert ended.err.startswith("error: ")
-    assert word in ended.err
+REFUSALS: list[tuple[dict[str, Any], int, str]] = [
+    ({"status": 404}, 3, "404"),
+    ({"status": 401}, 4, "key"),
+    ({"status": 403}, 4, "403"),
+    ({"status": 503, "retry_after": 4000}, 5, "503"),
+    ({"status": 429, "retry_after": 4000}, 5, "429"),
+    ({"status": 200, "body": b"<html>hello</html>", "content_type": "text/html"}, 1, "not JSON"),
+    ({"status": 200, "body": b'{"training_run_id": 5}'}, 1, "training_run_id"),
+]
+
+
+async def test_each_refusal_is_one_line_and_a_code(shell: Shell) -> None:
+    for number, (fault, _, _) in enumerate(REFUSALS):
+        service(shell).misbehave(f".*/runs/run{number}$", **fault)
+    ends = await shell.run_all(*(["runs", "show", f"run{number}", "--json"] for number in range(len(REFUSALS))))
+    for ended, (_, code, word) in zip(ends, REFUSALS, strict=True):
+        assert (ended.code, ended.err.count("\n"), ended.out) == (code, 1, "")
+        assert ended.err.startswith("error: ")
+        assert word in ended.err
 
 
 async def test_keys(shell: Shell) -> None:

@@ -34,7 +34,7 @@ async def download(url: str, dest: Destination, *, size: int | None = SIZE, **di
 async def leave_a_partial(emulator: Emulator, dest: Destination, *, size: int | None = SIZE) -> None:
     """Break off a download in its middle, as Ctrl-C does."""
     url = emulator.blob_url(SIZE, stall=3 * MiB)
-    async with download_many([Source.from_url(url, "f", size_bytes=size)], dest.path) as downloads:
+    async with download_many([Source.from_url(url, "f", size_bytes=size)], dest.path, max_connections=1) as downloads:
         await until(lambda: downloads.progress.received_bytes >= 2 * MiB)
 
 
@@ -77,7 +77,7 @@ async def test_another_source_of_the_same_name_does_not_inherit_bytes(emulator: 
 async def test_without_a_validator_and_a_digest_nothing_is_resumed(emulator: Emulator, dest: Destination) -> None:
     unknowable: dict[str, Any] = {"etag": "none", "lm": "none", "nodigest": 1}
     url = emulator.blob_url(SIZE, stall=3 * MiB, **unknowable)
-    async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path) as downloads:
+    async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path, max_connections=1) as downloads:
         await until(lambda: downloads.progress.received_bytes >= 2 * MiB)
     result = await download(emulator.blob_url(SIZE, **unknowable), dest)
     assert (result.outcome, result.resumed_bytes) == (Outcome.OK, 0)
@@ -184,7 +184,7 @@ async def test_a_planted_partial_is_not_followed(
 
 async def test_one_of_two_downloads_of_one_name_is_told_that_it_is_busy(emulator: Emulator, dest: Destination) -> None:
     url = emulator.blob_url(SIZE, stall=3 * MiB)
-    async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path) as first:
+    async with download_many([Source.from_url(url, "f", size_bytes=SIZE)], dest.path, max_connections=1) as first:
         await until(lambda: first.progress.received_bytes > 0)
         second = await download(emulator.blob_url(SIZE), dest)
     assert isinstance(second.error, errors.DestinationBusyError)
@@ -199,7 +199,7 @@ import sys, trio
 from trio_norman import Source, download_many
 async def main():
     source = Source.from_url(sys.argv[1], "f", size_bytes=int(sys.argv[3]))
-    async with download_many([source], sys.argv[2]) as downloads:
+    async with download_many([source], sys.argv[2], max_connections=1) as downloads:
         async for result in downloads:
             print(result)
 trio.run(main)

@@ -13,6 +13,7 @@ from tests.transfer.conftest import PUMPS
 from trio_norman import ConnectionSettings, Outcome, RetryPolicy, Source, download_many, errors
 from trio_norman._wire import _pump
 from trio_norman.emulator import Emulator, open_emulator
+from trio_norman.transfer._model import Options
 
 MiB = 2**20
 SMALL, MIDDLE, LARGE = 5000, 3 * MiB, 20 * MiB
@@ -119,8 +120,10 @@ async def test_every_fault_ends_in_exact_bytes_or_a_typed_error(
     url = emulator.blob_url(fault.size, **fault.knobs)
     content = emulator.blob_content(fault.size)
     source = Source.from_url(url, "f", size_bytes=fault.size if is_sized else None)
+    connections = 8 if fault.size >= LARGE else 1  # with one, the requests can be counted
+    options = Options(retry=QUICK, stall=IMPATIENT, part_bytes=PART, max_connections=connections)
     with trio.fail_after(20):
-        async with download_many([source], dest.path, retry=QUICK, stall=IMPATIENT, part_bytes=PART) as downloads:
+        async with download_many([source], dest.path, **options) as downloads:
             (result,) = await results_of(downloads)
         await emulator.connections.wait_idle()  # no socket of ours is left
     requests = emulator.requests.of("storage", "other")

@@ -136,7 +136,7 @@ class Climber:
             self._refused_at = now
             self._ceiling = max(1, self.target * 7 // 8)
             self._best, self._best_goodput = max(1, self.target // 2), Goodput()
-            self._is_upward, self._step = True, MIDDLE
+            self._is_upward, self._step, self._awaited_rate = True, MIDDLE, 0.0
             self._hold_until = now + REFUSAL_SECONDS
             self._move(self._best, now)
         return self.target
@@ -173,7 +173,8 @@ class Climber:
         rate = self._best_goodput.rate
         if now < self._hold_until:
             low, high = USUAL
-            if self._best_goodput.seconds >= 1.0 and not low * self._usual_rate <= rate <= high * self._usual_rate:
+            is_known = self._best_goodput.seconds >= STEPS[FINEST][1]
+            if is_known and not low * self._usual_rate <= rate <= high * self._usual_rate:
                 self._is_upward, self._step = rate > self._usual_rate, MIDDLE
                 self._hold_seconds, self._hold_until = FIRST_HOLD_SECONDS, now
                 self._best_goodput = Goodput()

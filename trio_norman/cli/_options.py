@@ -119,8 +119,9 @@ class DownloadFlags:
     """Directory for the files; it is made if need be."""
     jobs: Jobs = 8
     """Files that are worked on at the same time."""
-    max_connections: Positive | None = None
-    """Connections in total; by default as many as files. Spare ones fetch parts of large files."""
+    max_connections: Positive | Literal["auto"] | None = None
+    """Connections in total; by default as many as files. Spare ones fetch parts of large files; "auto" finds out how
+    many are worth while."""
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True
     """Compute the SHA-256 of every file; --no-verify computes only digests that somebody announced."""
     durable: Annotated[bool, Parameter(negative="--no-durable")] = True

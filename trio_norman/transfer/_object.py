@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import attrs
@@ -31,7 +32,9 @@ from ._pouring import Pouring
 from ._shop import Shop
 from ._small import SMALL
 
-_SPLIT = 8 * 2**20  # bytes that each half of a share keeps; below, a second connection costs more than it brings
+# A share is divided only if each half is worth a new connection: so many seconds of work, within these bounds in bytes.
+_WORTH_IT, _LEAST_SPLIT, _LARGEST_SPLIT = 0.25, 2**20, 16 * 2**20
+_RECONSIDER = 0.1  # seconds between two looks whether another connection would pay
 _DENIED = frozenset({401, 403})
 
 
@@ -76,6 +79,7 @@ class ObjectDownload:
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
     _is_under_way: trio.Event = attrs.field(init=False, factory=trio.Event)
     _lanes_open: int = attrs.field(init=False, default=0)
+    _began: float = attrs.field(init=False, default=math.inf)
     _has_helpers: bool = attrs.field(init=False, default=False)
     _nursery: trio.Nursery = attrs.field(init=False)
     _recruiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
@@ -108,7 +112,7 @@ class ObjectDownload:
     def _prepare(self, held: list[ByteRange]) -> None:
         part_bytes = self.shop.options.part_bytes if self._may_range else LARGEST_SIZE
         size = self.known.size or None  # of an empty object nothing is missing; one request shall show that it is there
-        self._ledger = Ledger(part_bytes, _SPLIT, size, held)
+        self._ledger = Ledger(part_bytes, _LARGEST_SPLIT, size, held)
         if self.part is not None and self.digester is not None:
             self._digest(self.part)
 
@@ -127,7 +131,7 @@ class ObjectDownload:
             StartAnewError: If what has come is of no use.
             TrioNormanError: If it cannot be brought.
         """
-        self._has_helpers = False
+        self._has_helpers, self._began = False, trio.current_time()
         with lone_error_unwrapped(foremost):
             async with trio.open_nursery() as self._nursery:
                 if self.part is not None:
@@ -151,13 +155,24 @@ class ObjectDownload:
     async def _recruit(self) -> None:
         with self._recruiting:
             await self._is_under_way.wait()
-            while self._may_range and self.known.may_be_combined and self._ledger.can_take():
+            while self._may_range and self.known.may_be_combined:
+                self._weigh_splits()
+                if not self._ledger.can_take():
+                    await trio.sleep(_RECONSIDER)
+                    continue
                 await self.shop.connections.take_spare()
                 if not self._ledger.can_take() or not self._may_range:
                     self.shop.connections.release()
                     return
                 self._nursery.start_soon(self._work_beside)
                 await trio.lowlevel.checkpoint()  # the new lane takes its share before the next one is thought of
+
+    def _weigh_splits(self) -> None:
+        """Adapt what is worth a connection of its own to what a connection has brought so far."""
+        seconds = trio.current_time() - self._began
+        if seconds >= _RECONSIDER and self._lanes_open:
+            speed = self.received_bytes / seconds / self._lanes_open
+            self._ledger.split_bytes = int(min(max(speed * _WORTH_IT, _LEAST_SPLIT), _LARGEST_SPLIT))
 
     async def _work_beside(self) -> None:
         try:
@@ -169,7 +184,7 @@ class ObjectDownload:
         # Each worker has a budget of its own: one outage breaks all connections at once, and that is one failure each.
         self._lanes_open += 1
         try:
-            while (lane := self._ledger.take()) is not None:
+            while (lane := self._next_lane()) is not None:
                 if not self._may_range and not self._ledger.covers_all(lane):
                     self._ledger.release(lane)
                     if is_extra:
@@ -186,6 +201,10 @@ class ObjectDownload:
                 self._recruiting.cancel()
                 if self.digester is not None:
                     self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
+
+    def _next_lane(self) -> Lane | None:
+        self._weigh_splits()
+        return self._ledger.take() if self._may_range or not self._ledger.lanes else None
 
     async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""

@@ -27,7 +27,7 @@ _SYNC_EVERY = 64 * 2**20  # bytes after which a durable download brings its jour
 # Bytes that one visit to a worker thread may bring; another lane can be given none of them, so it is no more than the
 # link is likely to bring meanwhile.
 _LEAST_STRETCH, _LONGEST_STRETCH = 2**20, 16 * 2**20
-_STAY = 0.2  # seconds that one visit may last: after these, progress is told and limits are looked at
+_STAY = 0.1  # seconds that one visit may last: after these, progress is told and limits are looked at
 
 _Block = tuple[int, list[bytes]]
 

@@ -27,7 +27,7 @@ from ._model import (
 )
 from ._small import SmallFiles
 
-_LOOK_EVERY = 0.15  # seconds
+_LOOK_EVERY = 0.1  # seconds
 _BURST = 0.1  # seconds' worth of bytes that may come at once under a limit
 _MOST_CONNECTIONS = 64  # that "auto" ever tries
 _DESCRIPTORS_EACH = 5  # a socket, the two ends of a pipe, a partial and its sidecar
