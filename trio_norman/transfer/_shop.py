@@ -28,7 +28,8 @@ from ._model import (
 from ._small import SmallFiles
 
 _LOOK_EVERY = 0.1  # seconds
-_BURST = 0.1  # seconds' worth of bytes that may come at once under a limit
+_BURST = 0.25  # seconds' worth of bytes that may come at once under a limit
+_SIPS = 4  # parts in which that is taken, so that the bucket hardly ever stands full and loses what would flow in
 _MOST_CONNECTIONS = 64  # that "auto" ever tries
 _DESCRIPTORS_EACH = 5  # a socket, the two ends of a pipe, a partial and its sidecar
 _DESCRIPTORS_KEPT = 32  # for everything else in the process
@@ -110,7 +111,7 @@ class Shop:
         """Wait until some of `count` bytes may be received, and return how many; they count as received."""
         if self.throttle is None or count == 0:
             return count
-        some = min(count, self.throttle.burst_bytes)
+        some = min(count, max(1, self.throttle.burst_bytes // _SIPS))
         await trio.sleep(self.throttle.wait(some, trio.current_time()))
         while self.throttle.allowance(trio.current_time()) < some:  # noqa: ASYNC110 (others may have been quicker)
             await trio.sleep(self.throttle.wait(some, trio.current_time()))
