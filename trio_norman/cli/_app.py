@@ -8,6 +8,7 @@ from typing import Any
 from cyclopts import App, Parameter
 
 from .._version import __version__
+from ._bench import bench
 from ._checkpoints import checkpoint_info, checkpoint_url, delete_checkpoint, download_checkpoints, list_checkpoints
 from ._demo import demo
 from ._exits import TABLE
@@ -53,6 +54,13 @@ _add(
     fetch,
     r"printf 'https://example.org/a.zip\ta.zip\n' | trio-norman fetch - --to models/",
     "trio-norman fetch list.tsv --to models/ -j 16 --json",
+)
+_add(
+    app,
+    "bench",
+    bench,
+    "trio-norman bench https://example.org/large.bin",
+    "trio-norman bench https://example.org/large.bin --seconds 5 --max-connections 64 --plot link.svg",
 )
 _add(app, "whoami", whoami, "trio-norman whoami", "trio-norman whoami --json --api-key-file ~/.key")
 
