@@ -68,8 +68,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="DIR",
         help="where JSON and plots go (default: benchmarks/results)",
     )
-    parser.add_argument("--readme", action="store_true", help="measure nothing: print the last results as README.md has them")  # fmt: skip
-    parser.add_argument("--publish", type=Path, metavar="DIR", help="draw the plots into DIR too, where README.md finds them")  # fmt: skip
+    parser.add_argument(
+        "--readme", action="store_true", help="measure nothing: print the last results as README.md has them"
+    )
+    parser.add_argument(
+        "--publish", type=Path, metavar="DIR", help="draw the plots into DIR too, where README.md finds them"
+    )
     chosen = parser.parse_args(words)
     unknown = [case for case in chosen.cases if case not in CASES]
     if unknown:

@@ -17,7 +17,7 @@ async def main() -> None:
     count, directory = int(sys.argv[1]), Path(sys.argv[2])
     async with open_emulator(runs=1, checkpoints=count, size_bytes=1024) as emulator:
         for checkpoint in emulator.checkpoints:
-            (directory / f"{checkpoint.name}-{checkpoint.checkpoint_id}.zip").touch()  # noqa: ASYNC240 (nobody waits)
+            (directory / f"{checkpoint.name}-{checkpoint.checkpoint_id}.zip").touch()
         print(json.dumps({"base_url": emulator.base_url, "api_key": emulator.api_key}), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
 

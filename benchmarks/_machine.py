@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _PROGRAMS = {"nginx": "-v", "curl": "--version", "wget": "--version", "aria2c": "--version"}
-_PACKAGES = ("trio-norman", "trio", "httpx", "h11", "aiohttp", "requests")
+_PACKAGES = ("trio-norman", "trio", "httpx", "h11", "aiohttp", "requests", "hf_transfer", "obstore")
 
 
 def describe() -> dict[str, Any]:

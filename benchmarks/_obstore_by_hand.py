@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from obstore.store import HTTPStore  # type: ignore[import-not-found, unused-ignore]
 
@@ -28,7 +29,7 @@ class Stores:
     """One store for each server."""
 
     def __init__(self, ca_file: str) -> None:
-        self._options = {"allow_http": True, "timeout": "600s"}
+        self._options: Any = {"allow_http": True, "timeout": "600s"}
         if ca_file:
             self._options["root_certificate"] = Path(ca_file).read_text()
         self._lock = Lock()
@@ -72,7 +73,7 @@ def fetch_parts(stores: Stores, url: str, final: Path, pool: ThreadPoolExecutor)
 def main() -> None:
     list_file, directory, tasks, ca_file, *ranges = sys.argv[1:]
     stores = Stores(ca_file)
-    with ThreadPoolExecutor(int(tasks)) as pool, ThreadPoolExecutor(int(*ranges or [1])) as parts:
+    with ThreadPoolExecutor(int(tasks)) as pool, ThreadPoolExecutor(int("".join(ranges) or 1)) as parts:
         done = [
             pool.submit(fetch_parts, stores, url, Path(directory, name), parts)
             if ranges

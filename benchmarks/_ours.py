@@ -1,4 +1,7 @@
-"""Our own library as a peer: ``_ours.py LIST DIRECTORY TASKS CA [--no-verify] [--no-durable] [--connections=N|auto]``."""
+"""Our own library as a peer: ``_ours.py LIST DIRECTORY TASKS CA [FLAG ...]``.
+
+Flags are ``--no-verify``, ``--no-durable``, ``--connections=N`` and ``--connections=auto``.
+"""
 
 import sys
 from collections.abc import Iterator

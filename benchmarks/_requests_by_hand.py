@@ -37,7 +37,7 @@ def fetch(url: str, final: Path) -> None:
 
 def main() -> None:
     list_file, directory, tasks, ca_file = sys.argv[1:]
-    with ThreadPoolExecutor(int(tasks), initializer=begin, initargs=[ca_file]) as pool:
+    with ThreadPoolExecutor(int(tasks), initializer=begin, initargs=(ca_file,)) as pool:
         done = [pool.submit(fetch, url, Path(directory, name)) for url, name in items(list_file)]
         for each in done:
             each.result()

@@ -55,9 +55,7 @@ def is_present() -> bool:
 
 
 @contextmanager
-def serving(
-    root: Path, home: Path, link: Link = PLAIN, certificate: Certificate | None = None
-) -> Iterator[str]:
+def serving(root: Path, home: Path, link: Link = PLAIN, certificate: Certificate | None = None) -> Iterator[str]:
     """Serve the files below `root` and give the address, without a slash at its end.
 
     Args:

@@ -5,16 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ._bench import Bench, FileSet
-from ._peers import BARE, CURL, CURL_Z, PEERS, UNSYNCED
+from ._peers import (
+    AIOHTTP,
+    ARIA2,
+    BARE,
+    CURL,
+    FETCH_BARE,
+    HF_TRANSFER,
+    HTTPX,
+    OBSTORE,
+    REQUESTS,
+    UNSYNCED,
+    VERIFIED,
+    WGET,
+)
 from ._report import Goal, Report
 from ._transfers import Runs, compare, within
+
+_PEERS = (
+    *(CURL, WGET, ARIA2, HF_TRANSFER, OBSTORE, AIOHTTP, REQUESTS, HTTPX),
+    *(VERIFIED, UNSYNCED, BARE, FETCH_BARE),
+)
 
 
 def run(bench: Bench) -> Report:
     """Measure one file of 1 GiB over http."""
     files = FileSet(1, 2**21 if bench.is_quick else 2**30)
-    peers = [peer for peer in PEERS if peer is not CURL_Z]  # it has nothing to do in parallel
-    return compare(bench, "large", "One large file over http.", files, peers=peers, goals=goals)
+    return compare(bench, "large", "One large file over http.", files, peers=_PEERS, goals=goals)
 
 
 def goals(done: Mapping[str, Runs]) -> Sequence[Goal]:

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import attrs
+
 from ._bench import Bench
 from ._measuring import RunFailedError, Sample, Spread, last_line, measure
 from ._report import Goal, Panel, Report
@@ -31,21 +33,21 @@ def run(bench: Bench) -> Report:
     few = 200 if bench.is_quick else FEW
     samples = {few: _measure(bench, few), many: _measure(bench, many)}
     peaks = {f"{count:,} items": Spread.of([sample.peak_mib]) for count, sample in samples.items()}
-    lines = [
-        [f"{count:,}", f"{sample.wall:.2f}", f"{sample.cpu:.2f}", f"{sample.peak_mib:.1f}", f"{count / sample.wall:,.0f}"]
-        for count, sample in samples.items()
-    ]
-    notes = [] if bench.is_full or bench.is_quick else ["1,000,000 items take several minutes: --full"]
     return Report(
         "listing",
         "Items that the emulator lists in pages of 200, all of them here already: listed, looked for, and skipped.",
         ("items", "wall s", "CPU s", "peak MiB", "items/s"),
-        lines,
-        {count: {"wall": sample.wall, "cpu": sample.cpu, "peak_mib": sample.peak_mib} for count, sample in samples.items()},
+        [_line(count, sample) for count, sample in samples.items()],
+        {str(count): attrs.asdict(sample) for count, sample in samples.items()},
         goals=[] if bench.is_quick else growth_goals(few, samples[few].peak_mib, many, samples[many].peak_mib),
-        notes=notes,
+        notes=[] if bench.is_full or bench.is_quick else ["1,000,000 items take several minutes: `--full`"],
         panels=[Panel("peak memory, MiB", peaks)],
-    )  # fmt: skip
+    )
+
+
+def _line(count: int, sample: Sample) -> list[str]:
+    figures = (f"{sample.wall:.2f}", f"{sample.cpu:.2f}", f"{sample.peak_mib:.1f}", f"{count / sample.wall:,.0f}")
+    return [f"{count:,}", *figures]
 
 
 def is_possible() -> bool:
@@ -56,7 +58,8 @@ def is_possible() -> bool:
 def growth_goals(few: int, few_mib: float, many: int, many_mib: float) -> list[Goal]:
     """Demand that memory hardly grows with the number of items."""
     growth = many_mib - few_mib
-    return [Goal(f"{many:,} items take {growth:+.1f} MiB more than {few:,}, at most {GROWTH_MIB:g} MiB", growth <= GROWTH_MIB)]  # fmt: skip
+    text = f"{many:,} items take {growth:+.1f} MiB more than {few:,}, at most {GROWTH_MIB:g} MiB"
+    return [Goal(text, growth <= GROWTH_MIB)]
 
 
 def _measure(bench: Bench, count: int) -> Sample:
@@ -77,9 +80,7 @@ def _measure(bench: Bench, count: int) -> Sample:
 @contextmanager
 def _emulating(count: int, directory: Path) -> Iterator[tuple[str, str]]:
     command = [sys.executable, "-P", str(_EMULATING), str(count), str(directory)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
             assert process.stdout is not None
             told = process.stdout.readline()

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from ._bench import Bench, FileSet
 from ._links import TLS
-from ._peers import BARE, CURL, CURL_Z, HTTPX_SYNCED, PEERS, REQUESTS
+from ._peers import AIOHTTP, ARIA2, BARE, CURL, CURL_Z, FETCH_BARE, HTTPX, OBSTORE, UNSYNCED
 from ._report import Goal, Report
 from ._transfers import Runs, compare, within
 
-_PEERS = [peer for peer in PEERS if peer not in {HTTPX_SYNCED, REQUESTS}]
+_PEERS = (CURL, CURL_Z, ARIA2, OBSTORE, AIOHTTP, HTTPX, UNSYNCED, BARE, FETCH_BARE)
 
 
 def run(bench: Bench) -> Report:

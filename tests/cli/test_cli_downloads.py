@@ -178,13 +178,15 @@ async def test_lists_where_nothing_succeeds(shell: Shell) -> None:
 
 async def test_a_list_that_cannot_be_read(shell: Shell) -> None:
     (shell.home / "latin").write_bytes(b"\xff\xfe")
-    missing, directory, latin, option = await shell.run_all(
+    missing, directory, latin, option, none = await shell.run_all(
         ["fetch", "nowhere.tsv", "--to", "out"],
         ["fetch", ".", "--to", "out"],
         ["fetch", "latin", "--to", "out"],
         ["fetch", "--bogus", "--to", "out"],
+        ["fetch", "latin", "--to", "out", "--max-connections", "0"],
     )
-    assert [ended.code for ended in (missing, directory, latin, option)] == [2] * 4
+    assert [ended.code for ended in (missing, directory, latin, option, none)] == [2] * 5
+    assert "at least 1" in none.err
     assert "nowhere.tsv" in missing.err
     assert "line 1 is not UTF-8" in latin.err
 

@@ -86,9 +86,8 @@ def conclusion(levels: Sequence[Level]) -> str:
         return "nothing to compare yet"
     if chosen is levels[-1]:
         return f"goodput still grows at {chosen.connections} connections: try more with --max-connections"
-    gain = max(level.rate for level in levels) / chosen.rate - 1
-    more = f"more bring {gain:.0%} at best" if gain > 0 else "more bring nothing"
-    return f"more than {chosen.connections} connections do not pay: {more}"
+    gain = max(level.rate for level in levels) / chosen.rate - 1 if chosen.rate else 0.0
+    return f"from {chosen.connections} on, more connections do not pay: they bring {gain:.0%} more at best"
 
 
 def document(urls: Sequence[str], levels: Sequence[Level], *, is_complete: bool) -> dict[str, object]:

@@ -27,10 +27,16 @@ def _read_size(_: Any, tokens: Sequence[Any]) -> int:
     return parse_size(tokens[0].value)
 
 
+def _at_least_one(_: Any, value: Any) -> None:
+    if isinstance(value, int) and value < 1:
+        raise ValueError("must be at least 1, or auto")
+
+
 Size = Annotated[int, Parameter(converter=_read_size, metavar="SIZE", show_default=shown_size)]
 Count = Annotated[int, Parameter(validator=Number(gte=0), show_default=True)]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), show_default=True)]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+Connections = Annotated[int | Literal["auto"], Parameter(validator=_at_least_one, metavar="N")]
 Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1), show_default=True)]
 
 _SERVICE = Group("Service", sort_key=2)
@@ -119,9 +125,8 @@ class DownloadFlags:
     """Directory for the files; it is made if need be."""
     jobs: Jobs = 8
     """Files that are worked on at the same time."""
-    max_connections: Positive | Literal["auto"] | None = None
-    """Connections in total; by default as many as files. Spare ones fetch parts of large files; "auto" finds out how
-    many are worth while."""
+    max_connections: Connections | None = None
+    """Connections in total; by default as many as files. Spare ones fetch parts of large files; auto finds out."""
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True
     """Compute the SHA-256 of every file; --no-verify computes only digests that somebody announced."""
     durable: Annotated[bool, Parameter(negative="--no-durable")] = True

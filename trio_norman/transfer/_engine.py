@@ -142,9 +142,8 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
                 async with trio.open_nursery() as nursery:
                     send_task, receive_task = trio.open_memory_channel[_Task](0)
                     nursery.start_soon(_list, shop, sources, send_task, send_result.clone(), failures)
-                    with receive_task:
-                        for _ in range(shop.options.max_concurrency):
-                            nursery.start_soon(_work, shop, receive_task.clone(), send_result.clone())
+                    for _ in range(shop.options.max_concurrency):
+                        nursery.start_soon(_work, shop, receive_task, send_result.clone())
             helpers.cancel_scope.cancel()
         if failures:
             raise failures[0]
@@ -229,7 +228,7 @@ async def _work(
     receive_task: trio.MemoryReceiveChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
 ) -> None:
-    with receive_task, send_result:
+    with send_result:  # nobody closes the receiving end: the lister would fail beside whoever really failed
         async for source, sight in receive_task:
             await _deliver(shop, await download_item(shop, source, sight), send_result)
 
