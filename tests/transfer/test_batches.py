@@ -153,6 +153,16 @@ async def test_a_listing_that_breaks_off_raises_after_what_came_before_is_done(
     assert len(results) == len(dest.visible()) == 2
 
 
+async def test_whoever_is_slow_with_the_last_result_meets_the_end_of_the_list(
+    autojump_clock: trio.testing.MockClock, dest: Destination
+) -> None:
+    store = FakeStore()
+    async with download_many([store.source("f", b"x")], dest.path, fetch=store.fetch) as downloads:
+        async for result in downloads:
+            assert result.outcome is Outcome.OK
+            await trio.sleep(10)
+
+
 async def test_nothing_to_do_ends_at_once(dest: Destination) -> None:
     async with download_many([], dest.path) as downloads:
         assert await results_of(downloads) == []

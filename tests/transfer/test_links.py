@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.destinations import QUICK, Destination, results_of, sha256_of
+from tests.transfer.fakes import FakeStore
 from trio_norman import Link, Outcome, RestClient, ServiceClient, Source, download_many, errors
 from trio_norman.emulator import Emulator
 
@@ -66,8 +67,6 @@ async def test_a_renewed_url_of_another_object_is_not_mixed_in(emulator: Emulato
 async def test_a_url_near_its_end_is_renewed_before_it_is_used(
     autojump_clock: trio.testing.MockClock, dest: Destination
 ) -> None:
-    from tests.transfer.fakes import FakeStore
-
     store, made = FakeStore(pause=10.0), 0
     plain = store.source("f", bytes(20 * MiB), size_bytes=20 * MiB)
 
@@ -113,3 +112,29 @@ def test_a_link_does_not_show_its_url() -> None:
     assert "signature" not in repr(Link("https://store.test/f?signature=1"))
     with pytest.raises(errors.ConfigurationError):
         Source.from_url("https://store.test/f", "f", digests={"sha257": "00"})
+
+
+async def test_the_next_urls_are_signed_while_others_are_fetched(
+    autojump_clock: trio.testing.MockClock, dest: Destination
+) -> None:
+    store, signing, most_signing = FakeStore(pause=1.0), 0, 0
+
+    def slow_to_sign(number: int) -> Source:
+        plain = store.source(f"f{number}", b"x" * 100)
+
+        async def link() -> Link:
+            nonlocal signing, most_signing
+            signing += 1
+            most_signing = max(most_signing, signing)
+            await trio.sleep(1.0)
+            signing -= 1
+            return await plain.link()
+
+        return Source(plain.name, link, plain.identity)
+
+    sources = [slow_to_sign(number) for number in range(20)]
+    async with download_many(sources, dest.path, 2, fetch=store.fetch) as downloads:
+        results = await results_of(downloads)
+    assert {result.outcome for result in results} == {Outcome.OK}
+    assert most_signing == 2
+    assert trio.current_time() < 13  # ten rounds of fetching, and the first of signing; one after the other takes 20

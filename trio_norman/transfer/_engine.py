@@ -19,12 +19,13 @@ from .._wire._fetching import open_fetcher
 from ..errors import FileNameError
 from ._folder import Folder, Sight
 from ._item import download_item
+from ._links import Links
 from ._model import DownloadFinished, DownloadOptions, DownloadResult, Fetch, OnEvent, Options, Outcome, Source
 from ._shop import Progress, Shop, most_connections
 
 Sources = Iterable[Source] | AsyncIterable[Source]
 
-_Task = tuple[Source, Sight]
+_Task = tuple[Source, Sight, Links]
 _GROUP = 16  # sources that are listed, and looked for on the disk, at once
 
 
@@ -126,7 +127,7 @@ async def run_downloads(
         stack.callback(folder.close)
         shop = Shop(fetch, folder, chosen, on_event)
         send_result, receive_result = trio.open_memory_channel[DownloadResult](0)
-        stack.enter_context(receive_result)
+        # The receiving end stays open: whoever is busy with the last result must meet the end of the list afterwards.
         task_status.started(Downloads(receive_result, shop))
         with lone_error_unwrapped():
             await _run(shop, sources, send_result)
@@ -140,9 +141,11 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
             helpers.start_soon(shop.climb)
             with lone_error_unwrapped():
                 async with trio.open_nursery() as nursery:
+                    send_unsigned, receive_unsigned = trio.open_memory_channel[_Task](0)
                     send_task, receive_task = trio.open_memory_channel[_Task](0)
-                    nursery.start_soon(_list, shop, sources, send_task, send_result.clone(), failures)
+                    nursery.start_soon(_list, shop, sources, send_unsigned, send_task, send_result.clone(), failures)
                     for _ in range(shop.options.max_concurrency):
+                        nursery.start_soon(_sign, shop, receive_unsigned, send_task.clone())
                         nursery.start_soon(_work, shop, receive_task, send_result.clone())
             helpers.cancel_scope.cancel()
         if failures:
@@ -152,13 +155,14 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
 async def _list(
     shop: Shop,
     sources: Sources,
+    send_unsigned: trio.MemorySendChannel[_Task],
     send_task: trio.MemorySendChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
     failures: list[Exception],
 ) -> None:
     """Deal the sources out; one with an impossible or doubled name gets its result at once."""
     names = NameSet()
-    with send_task, send_result:
+    with send_unsigned, send_task, send_result:
         try:
             async with aclosing(_together(sources)) as groups:
                 async for group in groups:
@@ -169,7 +173,7 @@ async def _list(
                             shop.emit(DownloadFinished(task))
                             await _deliver(shop, task, send_result)
                         else:
-                            await send_task.send(task)
+                            await (send_unsigned if task[0].is_renewable else send_task).send(task)
         except Exception as error:  # the listing's own error: raised once the rest is done
             if shop.options.fail_fast:
                 raise
@@ -192,7 +196,7 @@ async def _looked_at(shop: Shop, tasks: Sequence[Source | DownloadResult]) -> li
     sources = [task.name for task in tasks if isinstance(task, Source)]
     look = partial(shop.folder.look_all, sources)
     sights = iter(await trio.to_thread.run_sync(look, limiter=shop.disk) if sources else ())
-    return [(task, next(sights)) if isinstance(task, Source) else task for task in tasks]
+    return [(task, next(sights), Links(task)) if isinstance(task, Source) else task for task in tasks]
 
 
 async def _together(sources: Sources) -> AsyncGenerator[Sequence[Source], None]:
@@ -223,14 +227,25 @@ async def _together(sources: Sources) -> AsyncGenerator[Sequence[Source], None]:
     raise failure
 
 
+async def _sign(
+    shop: Shop, receive_unsigned: trio.MemoryReceiveChannel[_Task], send_task: trio.MemorySendChannel[_Task]
+) -> None:
+    """Make the links of the next sources while others are being fetched; not of those that may be here already."""
+    with send_task:
+        async for source, sight, links in receive_unsigned:
+            if sight.kind is None or shop.options.existing == "overwrite":
+                await links.prepare()
+            await send_task.send((source, sight, links))
+
+
 async def _work(
     shop: Shop,
     receive_task: trio.MemoryReceiveChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
 ) -> None:
     with send_result:  # nobody closes the receiving end: the lister would fail beside whoever really failed
-        async for source, sight in receive_task:
-            await _deliver(shop, await download_item(shop, source, sight), send_result)
+        async for source, sight, links in receive_task:
+            await _deliver(shop, await download_item(shop, source, sight, links), send_result)
 
 
 async def _deliver(shop: Shop, result: DownloadResult, send_result: trio.MemorySendChannel[DownloadResult]) -> None:

@@ -18,6 +18,7 @@ from .._sansio.retrying import RetryBudget
 from ..errors import ChecksumMismatchError, DestinationExistsError, TrioNormanError, UnprovenError
 from ._digesting import checked, digest_file, same_or_refused, wanted_algorithms
 from ._folder import Sight, local_errors
+from ._links import Links
 from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
 from ._object import ObjectDownload, StartAnewError
 from ._part import Part
@@ -30,14 +31,14 @@ _WORTHLESS = (ChecksumMismatchError, UnprovenError)  # after these there is noth
 _LETTING_GO = 5.0  # seconds that giving a partial back may take on a slow disk, even when we are being cancelled
 
 
-async def download_item(shop: Shop, source: Source, sight: Sight) -> DownloadResult:
+async def download_item(shop: Shop, source: Source, sight: Sight, links: Links) -> DownloadResult:
     """Bring one source home and tell what became of it; its errors are in the result, never raised.
 
     `sight` is what stood under its name when it was listed.
 
     Cancellation: noticed at every wait; what came so far stays as a partial that can be resumed.
     """
-    item = ItemDownload(shop, source, sight)
+    item = ItemDownload(shop, source, sight, links)
     began = trio.current_time()
     try:
         result = await item.run()
@@ -55,6 +56,7 @@ class ItemDownload:
     shop: Shop
     source: Source
     _sight: Sight
+    _links: Links
     _object: ObjectDownload | None = attrs.field(init=False, default=None)
     _resumed: int = attrs.field(init=False, default=0)
 
@@ -110,7 +112,7 @@ class ItemDownload:
             raise DestinationExistsError(source.name, "it is not a regular file")
         announced = Version(source.size_bytes, None, source.digests)
         if not announced.digests:
-            announced = announced.joined(await probe(self.shop, source, RetryBudget(options.retry)))
+            announced = announced.joined(await probe(self.shop, source, self._links, RetryBudget(options.retry)))
         if announced.size not in (None, sight.size):
             raise DestinationExistsError(source.name, f"it has {sight.size} bytes, not {announced.size}")
         algorithms = wanted_algorithms(announced.digests, verify=bool(options.verify) or not announced.digests)
@@ -153,7 +155,8 @@ class ItemDownload:
         self._resumed = 0 if part is None else sum(map(len, part.held))
         self.shop.emit(DownloadStarted(self.source, self.source.size_bytes, self._resumed))
         announced = Version(self.source.size_bytes, None, self.source.digests)
-        return ObjectDownload(self.shop, self.source, announced, RetryBudget(self.shop.options.retry), part)
+        budget = RetryBudget(self.shop.options.retry)
+        return ObjectDownload(self.shop, self.source, announced, budget, self._links, part)
 
     async def _fetch(self, fetched: ObjectDownload) -> None:
         restarts = 0

@@ -8,7 +8,7 @@ import attrs
 import trio
 
 from .._sansio.expiry import renewal_age
-from ..errors import ServiceError, UrlExpiredError
+from ..errors import ServiceError, TrioNormanError, UrlExpiredError
 from ._model import Link, Source
 
 
@@ -18,9 +18,19 @@ class Links:
 
     source: Source
     _link: Link | None = attrs.field(init=False, default=None)
+    _error: TrioNormanError | None = attrs.field(init=False, default=None)
     _renew_at: float = attrs.field(init=False, default=-math.inf)
     _has_worked: bool = attrs.field(init=False, default=False)
+    _was_renewed: bool = attrs.field(init=False, default=False)
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
+
+    async def prepare(self) -> None:
+        """Make a link ahead of its use; what goes wrong is raised by whoever asks for it first."""
+        async with self._lock:
+            try:
+                await self._make()
+            except TrioNormanError as error:
+                self._error = error
 
     async def current(self) -> Link:
         """Return a link that is good now; a new one if the present one is near its end.
@@ -29,6 +39,9 @@ class Links:
             TrioNormanError: Whatever the source's own `link` raises.
         """
         async with self._lock:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
             if self._link is None or (self.source.is_renewable and trio.current_time() >= self._renew_at):
                 await self._make()
             assert self._link is not None  # noqa: S101 (made just above)
@@ -53,8 +66,6 @@ class Links:
             if self._renewed_in_vain(error):
                 raise UrlExpiredError(self.source.name, f"status {error.status}")
             await self._make()
-
-    _was_renewed: bool = attrs.field(init=False, default=False)
 
     def _renewed_in_vain(self, error: ServiceError) -> bool:
         in_vain = self._was_renewed and not self._has_worked

@@ -67,13 +67,13 @@ class ObjectDownload:
     source: Source
     announced: Version
     budget: RetryBudget
+    links: Links
     part: Part | None = None
     small: bytes | None = None
     seen: Version = attrs.field(factory=Version)
     received_bytes: int = 0
     attempts: int = 0
     digester: Digester | None = attrs.field(init=False, default=None)
-    _links: Links = attrs.field(init=False)
     _ledger: Ledger = attrs.field(init=False)
     _may_range: bool = attrs.field(init=False, default=True)
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
@@ -85,7 +85,6 @@ class ObjectDownload:
     _recruiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
 
     def __attrs_post_init__(self) -> None:
-        self._links = Links(self.source)
         held = [] if self.part is None else self.part.held
         self.seen = Version() if self.part is None else self.part.version
         self._prepare(held)
@@ -209,13 +208,13 @@ class ObjectDownload:
     async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
         try:
-            link = await self._links.current()
+            link = await self.links.current()
             try:
                 return await self._exchange(lane, link, budget)
             except ServiceError as error:
                 if error.status not in _DENIED or not self.source.is_renewable:
                     return error
-                await self._links.renew(link, error)
+                await self.links.renew(link, error)
                 return None
             except TransportError as error:
                 return error
@@ -229,7 +228,7 @@ class ObjectDownload:
         if_range = None if is_whole else self.seen.validator
         self.attempts += 1
         async with self.shop.fetch(link.url, span, if_range) as answer:
-            self._links.note_success(link)
+            self.links.note_success(link)
             asked = Asked(self.source.name, public_url(link.url.reveal()), span)
             reading = read_head(asked, answer.status, answer.headers)
             match reading:

@@ -14,13 +14,12 @@ from ._model import DownloadRetrying, Source
 from ._shop import Shop
 
 
-async def probe(shop: Shop, source: Source, budget: RetryBudget) -> Version:
+async def probe(shop: Shop, source: Source, links: Links, budget: RetryBudget) -> Version:
     """Return what the server tells of the object behind `source`, for one byte of its content.
 
     Raises:
         TrioNormanError: If nothing can be learnt within the budget.
     """
-    links = Links(source)
     while True:
         try:
             async with shop.connections.slot():
