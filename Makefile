@@ -21,7 +21,7 @@ demo: $(VENV)/.installed    ## list, download and verify checkpoints from the bu
 	$(BIN)/trio-norman demo
 
 test: $(VENV)/.installed    ## the whole test-suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.installed    ## ruff and flake8-async
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
