@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 from ._bench import Bench, FileSet
-from ._measuring import Sample, last_line, measure
-from ._report import Goal, Report
+from ._measuring import Sample, Spread, last_line, measure
+from ._report import Goal, Panel, Report
 
 _RUNNER = Path(__file__).with_name("_cancelling.py")
 _CLIENTS = {"stock": "httpx's own transport", "ours": "trio_norman.TrioTransport"}
@@ -16,7 +17,8 @@ _CLIENTS = {"stock": "httpx's own transport", "ours": "trio_norman.TrioTransport
 def run(bench: Bench) -> Report:
     """Cancel requests at moments that wander through the exchange, then make one that must work."""
     count = 20 if bench.is_quick else 10_000
-    lines, figures = [], {}
+    lines: list[list[str]] = []
+    figures: dict[str, dict[str, Any]] = {}
     with bench.stage(FileSet(1, 2**18)) as stage:
         for which, client in _CLIENTS.items():
             bench.tell(f"cancel: {client}")
@@ -32,6 +34,10 @@ def run(bench: Bench) -> Report:
                 "cpu": sample.cpu,
             }
     ours = figures["ours"]
+    costs = {
+        title: {client: Spread.of([figures[which][figure]]) for which, client in _CLIENTS.items()}
+        for title, figure in (("wall, seconds", "wall"), ("CPU, seconds", "cpu"))
+    }
     return Report(
         "cancel",
         f"{count:,} requests on a pool of 5, ten at a time, each cancelled 0–5 ms after its start unless it is done "  # noqa: RUF001
@@ -43,4 +49,5 @@ def run(bench: Bench) -> Report:
             Goal("the request after the cancelled ones works with our transport", ours["ending"] == "200"),
             Goal("our transport leaves no socket open", ours["open_sockets"] == 0),
         ],
+        panels=[Panel(title, bars) for title, bars in costs.items()],
     )

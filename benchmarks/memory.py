@@ -14,7 +14,7 @@ FLAT_MIB = 10.0  # what two peaks may differ by and still count as the same
 
 def run(bench: Bench) -> Report:
     """Measure the peak for few and numerous files, and for a small and a large one over http and https."""
-    few, numerous, little, large = FileSet(100, 2**10), FileSet(10_000, 2**10), FileSet(1, 2**26), FileSet(1, 2**30)
+    few, numerous, little, large = FileSet(100, 2**10), FileSet(10_000, 2**10), FileSet(1, 2**28), FileSet(1, 2**30)
     if bench.is_quick:
         few, numerous, little, large = FileSet(4, 2**10), FileSet(40, 2**10), FileSet(1, 2**20), FileSet(1, 2**21)
     plain = [_measure(bench, files, PLAIN) for files in (few, numerous, little, large)]

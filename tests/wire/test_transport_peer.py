@@ -119,7 +119,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIte
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             peer.port = listeners[0].socket.getsockname()[1]
-            nursery.start_soon(trio.serve_listeners, serve, listeners)
+            await nursery.start(trio.serve_listeners, serve, listeners)
             yield peer
             nursery.cancel_scope.cancel()
 
