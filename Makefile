@@ -34,7 +34,7 @@ bench: $(VENV)/.installed   ## measure beside the peers (nginx is needed)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
 
-docs: $(VENV)/.installed    ## run every example that README.md and the docstrings show
+docs: $(VENV)/.installed    ## run every example that README.md shows
 	$(BIN)/python -m pytest tests/test_readme.py
 
 clean:                      ## forget the environment and what the tools left

@@ -118,7 +118,7 @@ async def list_sessions(
         limit: Stop after so many.
     """
     async with service.open() as rest:
-        found = rest.iter_sessions(page_size(limit))
+        found = rest.iter_sessions(min(20, page_size(limit)))  # see iter_sessions on larger pages
         await write_list(found, _SESSIONS, limit=limit, as_json=output.json, to_json=str)
     return Exit.OK
 

@@ -275,8 +275,12 @@ class RestClient:
         """Return one page of session ids."""
         return await self._get(api.sessions(limit=limit, offset=offset))
 
-    def iter_sessions(self, limit: int = 100) -> PageIterator[str]:
-        """Iterate over all session ids, `limit` a page."""
+    def iter_sessions(self, limit: int = 20) -> PageIterator[str]:
+        """Iterate over all session ids, `limit` a page.
+
+        The service does not tell which limit it applied, so a page that is shorter than `limit` is taken for the last
+        one: ask for no more than the service surely gives.
+        """
         return self._iterate(
             lambda offset: api.sessions(limit=limit, offset=offset),
             lambda page: page.sessions,
