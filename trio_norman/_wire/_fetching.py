@@ -99,7 +99,8 @@ class Fetcher:
         target, hops, stripped = url.reveal(), 0, False
         check_address(target, allow_http=self._settings.allow_http)
         while True:
-            response = await self._head(target, headers_for(target, headers, first_url=url.reveal(), stripped=stripped))
+            sent = headers_for(target, headers, first_url=url.reveal(), stripped=stripped) if hops else headers
+            response = await self._head(target, sent)
             try:
                 if response.status_code < 300 or (response.status_code == 416 and span is not None):
                     answered = list(lower_headers(response.headers.raw))

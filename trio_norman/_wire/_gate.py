@@ -20,6 +20,8 @@ class Gates:
 
     async def wait(self, url: str) -> None:
         """Return once the origin of `url` may be asked again. Cancellation: nothing has happened."""
+        if not self._open_at:  # nearly always
+            return
         while (until := self._open_at.get(origin(url), -math.inf)) > trio.current_time():  # noqa: ASYNC110 (others may move the moment)
             await trio.sleep_until(until)
 

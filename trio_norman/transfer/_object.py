@@ -11,7 +11,6 @@ import trio
 from .._lifetimes import lone_error_unwrapped
 from .._sansio.heads import Asked, Body, Refused, Unsatisfiable, Version, WholeInstead, read_head, size_contradiction
 from .._sansio.ranges import LARGEST_SIZE, ByteRange, Lane, Ledger
-from .._sansio.redaction import public_url
 from .._sansio.retrying import RetryBudget
 from .._wire._fetching import Answer
 from ..errors import (
@@ -229,7 +228,7 @@ class ObjectDownload:
         self.attempts += 1
         async with self.shop.fetch(link.url, span, if_range) as answer:
             self.links.note_success(link)
-            asked = Asked(self.source.name, public_url(link.url.reveal()), span)
+            asked = Asked(self.source.name, answer.url, span)
             reading = read_head(asked, answer.status, answer.headers)
             match reading:
                 case Refused(RangeNotHonouredError() as error):

@@ -6,7 +6,6 @@ import trio
 
 from .._sansio.heads import Asked, Body, Refused, Unsatisfiable, Version, WholeInstead, read_head
 from .._sansio.ranges import ByteRange
-from .._sansio.redaction import public_url
 from .._sansio.retrying import RetryBudget
 from ..errors import ServiceError, TransportError
 from ._links import Links
@@ -37,7 +36,7 @@ async def _ask(shop: Shop, source: Source, links: Links) -> Version:
     link = await links.current()
     try:
         async with shop.fetch(link.url, span) as answer:
-            reading = read_head(Asked(source.name, public_url(link.url.reveal()), span), answer.status, answer.headers)
+            reading = read_head(Asked(source.name, answer.url, span), answer.status, answer.headers)
             if isinstance(reading, Body):
                 async for _ in answer.chunks():
                     pass  # one byte: to its end, so that the connection can be used again
