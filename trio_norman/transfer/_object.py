@@ -33,6 +33,9 @@ from ._small import SMALL
 
 # A share is divided only if each half is worth a new connection: so many seconds of work, within these bounds in bytes.
 _WORTH_IT, _LEAST_SPLIT, _LARGEST_SPLIT = 0.25, 2**20, 16 * 2**20
+# A connection that brings so many bytes a second is not what limits: the disk is, or the processor, and there several
+# writers of one file stand in each other's way.
+_FAST, _FIRST_LOOK = 256 * 2**20, 0.03
 _RECONSIDER = 0.1  # seconds between two looks whether another connection would pay
 _DENIED = frozenset({401, 403})
 
@@ -153,9 +156,10 @@ class ObjectDownload:
     async def _recruit(self) -> None:
         with self._recruiting:
             await self._is_under_way.wait()
+            await trio.sleep(_FIRST_LOOK)
             while self._may_range and self.known.may_be_combined:
                 self._weigh_splits()
-                if not self._ledger.can_take():
+                if not self._ledger.can_take() or self._lane_speed() > _FAST:
                     await trio.sleep(_RECONSIDER)
                     continue
                 await self.shop.connections.take_spare()
@@ -167,10 +171,12 @@ class ObjectDownload:
 
     def _weigh_splits(self) -> None:
         """Adapt what is worth a connection of its own to what a connection has brought so far."""
-        seconds = trio.current_time() - self._began
-        if seconds >= _RECONSIDER and self._lanes_open:
-            speed = self.received_bytes / seconds / self._lanes_open
-            self._ledger.split_bytes = int(min(max(speed * _WORTH_IT, _LEAST_SPLIT), _LARGEST_SPLIT))
+        if trio.current_time() - self._began >= _RECONSIDER:
+            self._ledger.split_bytes = int(min(max(self._lane_speed() * _WORTH_IT, _LEAST_SPLIT), _LARGEST_SPLIT))
+
+    def _lane_speed(self) -> float:
+        """Return what one connection has brought so far, in bytes a second."""
+        return self.received_bytes / max(trio.current_time() - self._began, 0.001) / max(self._lanes_open, 1)
 
     async def _work_beside(self) -> None:
         try:
