@@ -85,7 +85,7 @@ def test_a_download_can_be_cancelled_at_every_step_and_then_goes_on(durable: boo
     whole = trio.run(functools.partial(run, None, Destination(tmp_path / "whole")))
     check(Destination(tmp_path / "whole"))
     before = descriptors()
-    for step in range(1, whole + 1):
+    for step in range(1, whole + 1, 1 if durable else 5):  # not durable takes the same steps, less the syncing
         dest = Destination(tmp_path / f"{step}")
         trio.run(functools.partial(run, step, dest))
         check(dest, is_first=True)
