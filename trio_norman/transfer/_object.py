@@ -283,7 +283,7 @@ class ObjectDownload:
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
         pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget))
-        failure = await pouring.pour(answer, lane, body)
+        failure = await pouring.pour(answer, lane)
         return failure or self._end_of(lane, answer, body, budget)
 
     def _contradiction(self, version: Version) -> TrioNormanError | None:

@@ -42,7 +42,7 @@ class Pouring:
     count: Callable[[int], None]
     _unsynced: int = attrs.field(init=False, default=0)
 
-    async def pour(self, answer: Answer, lane: Lane, body: Body) -> TransportError | None:
+    async def pour(self, answer: Answer, lane: Lane) -> TransportError | None:
         """Write the body as far as the lane goes; return what ended it early. All that came is written either way.
 
         Raises:
@@ -62,7 +62,7 @@ class Pouring:
                 send_block, receive_block = trio.open_memory_channel[_Block](0)
                 nursery.start_soon(self._write_each, receive_block)
                 with send_block:
-                    failure = await self._read(answer, lane, body, send_block)
+                    failure = await self._read(answer, lane, send_block)
         return failure
 
     async def _pump(self, pump: Pump, answer: Answer, lane: Lane) -> TransportError | None:
@@ -101,7 +101,7 @@ class Pouring:
             await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
 
     async def _read(
-        self, answer: Answer, lane: Lane, body: Body, send_block: trio.MemorySendChannel[_Block]
+        self, answer: Answer, lane: Lane, send_block: trio.MemorySendChannel[_Block]
     ) -> TransportError | None:
         begun, pending, waiting = lane.position, [], 0
         flushed_at = trio.current_time()
@@ -113,7 +113,7 @@ class Pouring:
                     async for chunk in chunks:
                         now = await _paid_for(self.shop, len(chunk), watch, scope)
                         scope.deadline = watch.advance(len(chunk), now)
-                        taken = self._take(chunk, lane, body)
+                        taken = self._take(chunk, lane)
                         pending.append(taken)
                         waiting += len(taken)
                         if waiting >= _BLOCK or now - flushed_at >= _PATIENCE:
@@ -132,7 +132,7 @@ class Pouring:
             await send_block.send((begun, pending))
         return failure
 
-    def _take(self, chunk: bytes, lane: Lane, body: Body) -> bytes:
+    def _take(self, chunk: bytes, lane: Lane) -> bytes:
         """Return what of a chunk is still this lane's; a longer answer may carry it on into the next part."""
         taken = 0
         while True:

@@ -16,7 +16,6 @@ from ..errors import ServiceError, TrioNormanError
 from ._connections import Connections
 from ._folder import Folder
 from ._model import (
-    DownloadAdvanced,
     DownloadFinished,
     DownloadOptions,
     DownloadStarted,
@@ -112,7 +111,6 @@ class Shop:
         if self.throttle is None or count == 0:
             return count
         some = min(count, max(1, self.throttle.burst_bytes // _SIPS))
-        await trio.sleep(self.throttle.wait(some, trio.current_time()))
         while self.throttle.allowance(trio.current_time()) < some:  # noqa: ASYNC110 (others may have been quicker)
             await trio.sleep(self.throttle.wait(some, trio.current_time()))
         self.throttle.take(some, trio.current_time())
@@ -125,10 +123,6 @@ class Shop:
                 self.progress.held_bytes += held
             case DownloadFinished(result=result):
                 self._count(result.outcome)
-            case DownloadAdvanced():
-                pass
-            case _:
-                pass
         if self.on_event is not None:
             self.on_event(event)
 
