@@ -104,7 +104,10 @@ def secrets() -> st.SearchStrategy[str]:
 def hosts() -> st.SearchStrategy[str]:
     """Host names and addresses, in brackets where a URL wants them."""
     label = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=8)
-    return st.lists(label, min_size=1, max_size=3).map(".".join) | st.sampled_from(["127.0.0.1", "[::1]", "localhost"])
+    names = st.builds(
+        "{}{}".format, st.lists(label.map("{}.".format), max_size=2).map("".join), label.map("x{}".format)
+    )
+    return names | st.sampled_from(["127.0.0.1", "[::1]", "localhost"])
 
 
 def urls(*, schemes: Sequence[str] = ("https",)) -> st.SearchStrategy[str]:

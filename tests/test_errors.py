@@ -5,7 +5,7 @@ import inspect
 import pickle
 import re
 import traceback
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 import attrs
 import pytest
@@ -37,9 +37,18 @@ KINDS: list[type[TrioNormanError]] = [
     if inspect.isclass(value) and issubclass(value, TrioNormanError) and value.__module__ == trio_norman.errors.__name__
 ]
 #: Fields that hold words of this package or of the caller, never a peer's.
-OWN_WORDS = {"problem", "advice", "method", "what", "unit", "algorithm"}
+OWN_WORDS = {"problem", "advice", "method", "what", "unit", "algorithm", "dialect"}
 #: What may succeed later without any change, and is not a failed transport.
-RETRYABLE = {"RateLimitedError", "ServiceBrokenError", "SourceChangedError", "UrlExpiredError", "DestinationBusyError"}
+RETRYABLE = {
+    "RateLimitedError",
+    "ServiceBrokenError",
+    "NotReadyError",
+    "SourceChangedError",
+    "UrlExpiredError",
+    "DestinationBusyError",
+    "EndpointTimeoutError",
+    "JobTimeoutError",
+}
 FINAL_TRANSPORT = {"TlsError", "RedirectError", "AddressError"}
 
 
@@ -53,7 +62,10 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
         str: texts(max_size=300),
         str | None: st.none() | texts(max_size=300),
         int: st.integers(0, 10**6),
+        int | None: st.none() | st.integers(0, 999),
+        float: st.floats(0, 10**6),
         float | None: st.none() | st.floats(0, 10**6),
+        Literal["no", "once", "yes"]: st.sampled_from(["no", "once", "yes"]),
         tuple[str, ...]: st.lists(texts(max_size=600), max_size=3),
     }
     return by_type[kind]
@@ -62,7 +74,9 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
 def errors_of(kind: type[TrioNormanError]) -> st.SearchStrategy[TrioNormanError]:
     """Errors of one class, with anything in their fields."""
     hints = get_type_hints(kind)
-    return st.builds(kind, **{field.name: values(field.name, hints[field.name]) for field in attrs.fields(kind)})
+    return st.builds(
+        kind, **{field.name: values(field.name, hints[field.name]) for field in attrs.fields(kind) if field.init}
+    )
 
 
 def errors() -> st.SearchStrategy[TrioNormanError]:
@@ -76,12 +90,12 @@ def drawn_tree() -> dict[str, tuple[str, set[str]]]:
     tree: dict[str, tuple[str, set[str]]] = {}
     above: list[tuple[int, str]] = [(-1, "Exception")]
     for line in drawing.split("\n\n    TrioNormanError", 1)[-1].split("\n\nNo field", 1)[0].splitlines():
-        match = re.match(r"( *)(\w+)(?: \(also (\w+)\))?", line or "    TrioNormanError")
+        match = re.match(r"( *)(\w+)(?: \(also ([\w, ]+)\))?", line or "    TrioNormanError")
         assert match is not None
         indent, name, also = len(match[1]), match[2], match[3]
         while above[-1][0] >= indent:
             above.pop()
-        tree[name] = above[-1][1], {also} if also else set()
+        tree[name] = above[-1][1], set(also.split(", ")) if also else set()
         above.append((indent, name))
     return tree
 

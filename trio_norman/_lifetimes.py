@@ -1,11 +1,44 @@
-"""Nurseries that an object owns for its user."""
+"""Nurseries that an object owns for its user, and what comes and goes with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
+import attrs
 import trio
+
+T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class Uses:
+    """The calls of a client that are under way: whatever still waits ends when the client is closed."""
+
+    name: str
+    _scopes: set[trio.CancelScope] = attrs.field(init=False, factory=set)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count the block as a call.
+
+        Raises:
+            trio.ClosedResourceError: If the client is closed before the block ends.
+        """
+        with trio.CancelScope() as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+        if scope.cancelled_caught:
+            raise trio.ClosedResourceError(f"the {self.name} was closed meanwhile")
+
+    def end(self) -> None:
+        """End every call."""
+        for scope in self._scopes:
+            scope.cancel()
 
 
 @contextmanager
@@ -31,3 +64,18 @@ def lone_error_unwrapped(foremost: Callable[[list[BaseException]], BaseException
         finally:
             picked.__context__ = before  # else the group would stay in sight as what the error came from
             del picked, real
+
+
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Go through any iterable of items; an asynchronous generator is closed at the end."""
+    if isinstance(items, AsyncIterable):
+        iterator = aiter(items)
+        try:
+            async for item in iterator:
+                yield item
+        finally:
+            if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
+                await iterator.aclose()
+    else:
+        for item in items:
+            yield item

@@ -4,6 +4,7 @@
 
     TrioNormanError
       ConfigurationError (also ValueError)  fix the call or the settings; nothing was sent
+        UnsupportedError                      the service's dialect cannot say this
       TransportError                        no whole answer came
         NameResolutionError                   the host name does not resolve
         ConnectError                          nobody accepts connections there
@@ -31,13 +32,20 @@
         UnprovenError                         nothing shows that the body is complete
         RangeNotHonouredError                 the server sent other bytes than asked for
         SourceChangedError                    the object kept changing while it was fetched
-        UrlExpiredError                       a signed URL is refused, a new one as well
+        UrlExpiredError                       a signed URL has expired, a new one as well
+        NotReadyError                         the service does not give the file out yet
         FileNameError                         the name is no safe file name, or is taken in this batch
         DestinationExistsError                another file stands under the final name
         DestinationBusyError                  another download writes this file now
         NoSpaceError                          disk, quota or file-size limit is exhausted
         LocalFileError                        the local file system refused
         DownloadCancelledError                somebody cancelled this one download
+      EndpointError                         an inference endpoint did not give what was asked of it
+        EndpointTimeoutError (also TimeoutError, TooSlowError)  no answer yet: ask again, nothing is lost
+        EndpointTaskError                     the model, or its worker, failed
+      JobError                              what the service was to do with a model or an invocation is not done
+        JobFailedError                        a step of it failed
+        JobTimeoutError (also TimeoutError, TooSlowError)  its steps are not finished within the time limit
 
 No field ever holds a secret: URLs lose their query, user info and fragment on the way in, and a peer's text loses
 its control characters. Errors print, pickle and compare by identity.
@@ -46,15 +54,20 @@ its control characters. Errors print, pickle and compare by identity.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
+import trio
 
 from ._sansio.redaction import printable, public_url
 
 
 def _shown(text: str) -> str:
     return printable(text, at_most=500)
+
+
+def _shown_long(text: str) -> str:
+    return printable(text, at_most=4000)
 
 
 def _shown_or_none(text: str | None) -> str | None:
@@ -77,6 +90,16 @@ class TrioNormanError(Exception):
         """The service's own name for the failed request, where it gave one; quote it to its support."""
         return None
 
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """What a call of several steps had made at the service before it failed, and has left there: ``model 11``."""
+        return tuple(self.__dict__.get("_orphans", ()))  # no field: it would be in the way of a second base class
+
+    def note_orphans(self, *orphans: str) -> None:
+        """Remember what is left at the service, for whoever catches the error; a traceback shows it, too."""
+        self.__dict__["_orphans"] = (*self.orphans, *_all_shown(orphans))
+        self.add_note(f"left at the service, unfinished: {', '.join(_all_shown(orphans))}")
+
 
 @attrs.define(eq=False)
 class ConfigurationError(TrioNormanError, ValueError):
@@ -87,6 +110,18 @@ class ConfigurationError(TrioNormanError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.problem}: {self.advice}" if self.advice else self.problem
+
+
+@attrs.define(eq=False)
+class UnsupportedError(ConfigurationError):
+    """What was asked for cannot be said in the `dialect` that the service speaks; `problem` says what it was."""
+
+    problem: str
+    dialect: str
+    advice: str = "leave it out, or use a service that speaks another dialect"
+
+    def __str__(self) -> str:
+        return f"{self.problem} cannot be said in the {self.dialect} dialect: {self.advice}"
 
 
 @attrs.define(eq=False)
@@ -150,10 +185,13 @@ class InterruptedTransferError(TransportError):
     headline = "the connection ended early"
 
 
+@attrs.define(eq=False)
 class ProtocolError(TransportError):
-    """The peer does not speak HTTP in a way that can be trusted."""
+    """The peer does not speak HTTP in a way that can be trusted. `again` says whether it is asked once more."""
 
     headline = "the answer breaks the protocol"
+
+    again: Literal["no", "once", "yes"] = "once"
 
 
 class RedirectError(TransportError):
@@ -164,7 +202,11 @@ class RedirectError(TransportError):
 
 
 class AddressError(TransportError):
-    """An address that is not contacted: plain http outside loopback, user info in the URL, an odd scheme."""
+    """An address that is not contacted.
+
+    Plain http outside loopback, user info in the URL, a host in an odd form; and what a service hands out if it leads
+    to this machine or to a private network, or to a host that was not allowed. `ConnectionSettings` has the options.
+    """
 
     retryable = False
     headline = "the address was refused before connecting"
@@ -175,7 +217,8 @@ class ServiceError(TrioNormanError):
     """The service said no.
 
     `status` is the HTTP status, `code` the service's own word for the problem and `message` its explanation
-    (both escaped and shortened, empty if it gave none); `retry_after` is in seconds.
+    (both escaped and shortened, empty if it gave none), `cause` and `suggestions` what it adds; `retry_after` is in
+    seconds.
     """
 
     method: str
@@ -186,6 +229,8 @@ class ServiceError(TrioNormanError):
     given_request_id: str | None = attrs.field(default=None, converter=_shown_or_none)
     retry_after: float | None = None
     attempts: int = 1
+    cause: str = attrs.field(default="", converter=printable)
+    suggestions: tuple[str, ...] = attrs.field(default=(), converter=_all_shown)
     advice: ClassVar[str] = ""
 
     @property
@@ -195,9 +240,12 @@ class ServiceError(TrioNormanError):
 
     def __str__(self) -> str:
         words = [f"{self.method} {self.url} was answered with status {self.status}"]
-        words += [part for part in (self.code, self.message, self.advice) if part]
+        said = dict.fromkeys((self.code, self.message, self.cause, *self.suggestions, self.advice))
+        words += [part for part in said if part]
         if self.given_request_id:
             words.append(f"request id {self.given_request_id}")
+        if self.retry_after is not None:
+            words.append(f"it asks to wait {self.retry_after:g} s")
         if self.attempts > 1:
             words.append(f"after {self.attempts} attempts")
         return "; ".join(words)
@@ -329,10 +377,17 @@ class SourceChangedError(TransferError):
 
 
 class UrlExpiredError(TransferError):
-    """A signed URL was refused, and a newly signed one as well."""
+    """A signed URL had expired, and a newly signed one as well: the clocks of service and storage may differ."""
 
     retryable = True
-    headline = "the signed URL was refused, and its renewal too"
+    headline = "the signed URL has expired, and its renewal too"
+
+
+class NotReadyError(TransferError):
+    """The service does not give the file out yet, and still did not when the wait for it was over."""
+
+    retryable = True
+    headline = "not ready to be downloaded yet"
 
 
 class FileNameError(TransferError):
@@ -370,3 +425,77 @@ class DownloadCancelledError(TransferError):
     """This one download was cancelled by its handle; its partial file is kept."""
 
     headline = "the download was cancelled"
+
+
+@attrs.define(eq=False)
+class EndpointError(TrioNormanError):
+    """An inference endpoint did not give what was asked of it."""
+
+
+@attrs.define(eq=False)
+class EndpointTimeoutError(EndpointError, TimeoutError, trio.TooSlowError):
+    """No answer within `seconds`. The task goes on: ask the same future again, nothing is lost.
+
+    `last_status` is the service's own word for how the task was when it was last asked about, empty if it never was.
+    """
+
+    retryable = True
+
+    endpoint: str = attrs.field(converter=printable)
+    seconds: float
+    last_status: str = attrs.field(default="", converter=printable)
+
+    def __str__(self) -> str:
+        status = f", its task is {self.last_status}" if self.last_status else ""
+        return f"no answer of {self.endpoint} within {self.seconds:g} s{status}; ask again, nothing is lost"
+
+
+@attrs.define(eq=False)
+class EndpointTaskError(EndpointError):
+    """The model, or the worker around it, failed: `status`, `status_code` and `traceback` are what it said of that."""
+
+    endpoint: str = attrs.field(converter=printable)
+    status: str = attrs.field(default="", converter=printable)
+    status_code: int | None = None
+    traceback: str = attrs.field(default="", converter=_shown_long)
+
+    def __str__(self) -> str:
+        code = "" if self.status_code is None else f" with status code {self.status_code}"
+        said = f": {self.traceback}" if self.traceback else ""
+        return f"the task of {self.endpoint} ended as {self.status}{code}{said}"
+
+
+@attrs.define(eq=False)
+class JobError(TrioNormanError):
+    """What the service was to do with a model or an invocation is not done."""
+
+
+@attrs.define(eq=False)
+class JobFailedError(JobError):
+    """A step failed: the flag `flag_name` of the entity `entity_id`, and what a notification says of it."""
+
+    entity_id: str = attrs.field(converter=printable)
+    flag_name: str = attrs.field(converter=printable)
+    title: str = attrs.field(default="", converter=printable)
+    message: str = attrs.field(default="", converter=_shown)
+
+    def __str__(self) -> str:
+        said = ": ".join(part for part in (self.title, self.message) if part)
+        return f"{self.flag_name} of {self.entity_id} failed" + (f": {said}" if said else "")
+
+
+@attrs.define(eq=False)
+class JobTimeoutError(JobError, TimeoutError, trio.TooSlowError):
+    """After `seconds` there are still steps that are not finished: `unfinished` has a ``flag of entity`` for each.
+
+    The service goes on with them.
+    """
+
+    retryable = True
+
+    seconds: float
+    unfinished: tuple[str, ...] = attrs.field(default=(), converter=_all_shown)
+
+    def __str__(self) -> str:
+        some = ", ".join(self.unfinished[:5]) + (f" and {len(self.unfinished) - 5} more" * (len(self.unfinished) > 5))
+        return f"not finished within {self.seconds:g} s: {some}; the service goes on with it"

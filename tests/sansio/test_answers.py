@@ -92,6 +92,7 @@ def test_a_body_that_is_no_json_is_shown_if_a_person_could_read_it(body: bytes, 
     assert error_of(body=body).message == message
 
 
+@pytest.mark.fuzz
 @given(
     status=st.integers(300, 599), body=json_bytes() | json_documents().map(lambda d: json.dumps({"error": d}).encode())
 )

@@ -84,10 +84,13 @@ def test_other_spellings_mean_the_same_algorithm(spelling: str, name: str) -> No
     assert normal_digest(spelling, "0" * 2 * LENGTHS[name]) == (name, "0" * 2 * LENGTHS[name])
 
 
+@pytest.mark.rows("SEC-17")
+@pytest.mark.fuzz
 @given(
     algorithm=texts() | st.sampled_from(list(LENGTHS)), text=texts() | st.text("0123456789abcdefABCDEF", max_size=130)
 )
 def test_what_is_no_whole_digest_of_a_known_algorithm_is_refused_and_not_shown(algorithm: str, text: str) -> None:
+    """ValueError: what cannot be compared is not skipped."""
     try:
         name, value = normal_digest(algorithm, text)
     except ValueError as error:
@@ -154,11 +157,13 @@ def test_headers_about_the_message_do_not_count_for_a_part_of_the_object(value: 
     assert announced_digests(headers, whole_body=True) == {"md5": value.hex(), "crc32": value[:4].hex()}
 
 
+@pytest.mark.rows("SEC-17")
 @given(
     header=st.sampled_from([("content-md5", "md5"), ("x-amz-checksum-sha256", "sha256")]),
     value=texts() | st.text("AZaz09+/=:, ", max_size=50),
 )
 def test_a_value_that_is_no_digest_shows_up_and_never_compares_equal(header: tuple[str, str], value: str) -> None:
+    """It is kept as it stands, and so no file agrees with it."""
     value = value.replace("-", "")
     [(algorithm, found)] = announced_digests([(header[0], value)], whole_body=True).items()
     assert algorithm == header[1]
@@ -177,6 +182,7 @@ def test_a_tencent_checksum_that_is_none_shows_up_and_never_compares_equal(value
         normal_digest(algorithm, found)
 
 
+@pytest.mark.fuzz
 @given(
     name=st.sampled_from(["repr-digest", "content-digest", "x-goog-hash", "x-amz-checksum-md5", "etag"]) | texts(),
     value=texts() | st.text("shamd5-26=:,AZaz09+/ ;", max_size=80),

@@ -56,6 +56,7 @@ def test_of_several_lifetimes_the_shortest_counts(told: int, queried: int) -> No
     assert url_lifetime(url, expires=NOW + timedelta(seconds=told), now=NOW) == min(told, queried)
 
 
+@pytest.mark.fuzz
 @given(
     url=texts()
     | st.builds("https://h/?{}={}".format, st.sampled_from(["q-sign-time", "q-key-time", "X-Amz-Expires"]), texts())

@@ -98,6 +98,7 @@ def test_a_sidecar_damaged_at_any_byte_says_nothing_that_was_not_written() -> No
             assert read is None or read in states
 
 
+@pytest.mark.fuzz
 @given(journal=journals(), harm=damages())
 def test_a_harmed_sidecar_holds_a_prefix_of_what_was_written_or_a_record_of_it_twice(
     journal: tuple[Header, list[Note]], harm: Damage
@@ -113,6 +114,7 @@ def test_a_harmed_sidecar_holds_a_prefix_of_what_was_written_or_a_record_of_it_t
     assert read.version in [Version(), *(note.version for note in notes)]
 
 
+@pytest.mark.fuzz
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(data: bytes) -> None:
     assert decode(data) is None

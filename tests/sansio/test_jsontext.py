@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import json_bytes, json_documents, nested_json
-from trio_norman._sansio.jsontext import DEEPEST, LONGEST_NUMBER, decode_json
+from trio_norman._sansio.jsontext import LONGEST_NUMBER, decode_json, may_be_json
+from trio_norman._sansio.limits import DEFAULT_LIMITS
 
 
 @given(document=json_documents(), indent=st.none() | st.just(2), ascii_only=st.booleans())
@@ -18,6 +19,7 @@ def test_what_every_parser_reads_alike_is_read(document: Any, indent: int | None
     assert decode_json(body) == document
 
 
+@pytest.mark.fuzz
 @given(body=json_bytes())
 def test_any_bytes_are_a_document_or_a_value_error_of_one_line(body: bytes) -> None:
     try:
@@ -62,9 +64,9 @@ def test_what_two_parsers_could_read_differently_is_refused_with_the_reason(body
 
 
 def test_nesting_is_allowed_up_to_the_limit_and_not_one_level_more() -> None:
-    assert decode_json(nested_json(DEEPEST)) == json.loads(nested_json(DEEPEST))
+    assert decode_json(nested_json(DEFAULT_LIMITS.answer_depth)) == json.loads(nested_json(DEFAULT_LIMITS.answer_depth))
     with pytest.raises(ValueError, match="nested deeper than 64 levels"):
-        decode_json(nested_json(DEEPEST + 1))
+        decode_json(nested_json(DEFAULT_LIMITS.answer_depth + 1))
     with pytest.raises(ValueError, match="nested deeper"):
         decode_json(b"[" * 100_000)
 
@@ -77,7 +79,7 @@ def test_brackets_inside_strings_are_no_nesting(quoted: str) -> None:
 @given(tail=st.text('[{]}"\\,: ', max_size=80))
 def test_no_string_hides_nesting_that_is_too_deep(tail: str) -> None:
     with pytest.raises(ValueError, match=r"nested deeper|at character"):
-        decode_json(b'["\\"", ' + b"[" * DEEPEST + b'"]"' + tail.encode())
+        decode_json(b'["\\"", ' + b"[" * DEFAULT_LIMITS.answer_depth + b'"]"' + tail.encode())
 
 
 @pytest.mark.parametrize(
@@ -91,3 +93,20 @@ def test_numbers_may_be_as_long_as_the_limit_and_not_one_character_more(prefix: 
         decode_json((longest + digit).encode())
     with pytest.raises(ValueError, match="out of range"):
         decode_json((longest + digit * 5000).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fits"),
+    [
+        ("application/json", True),
+        ("Application/JSON ; charset=utf-8", True),
+        ("application/problem+json", True),
+        ("", True),
+        ("text/plain", True),
+        ("text/html", False),
+        ("text/json-seq", False),
+        ("application/jsonp", False),
+    ],
+)
+def test_a_content_type_may_contradict_json(kind: str, fits: bool) -> None:
+    assert may_be_json(kind) == fits

@@ -80,6 +80,7 @@ def test_no_error_and_no_repr_shows_the_url(secret: str, fields: list[str]) -> N
         assert secret not in repr(entry)
 
 
+@pytest.mark.fuzz
 @given(line=texts(max_size=80))
 def test_any_line_is_an_entry_nothing_or_a_configuration_error(line: str) -> None:
     try:

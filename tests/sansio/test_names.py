@@ -13,8 +13,11 @@ from trio_norman._sansio.names import LONGEST_NAME, NameSet, collision_key, part
 DESTINATION = Path("/srv/downloads")
 
 
+@pytest.mark.rows("SEC-10")
+@pytest.mark.fuzz
 @given(text=names())
 def test_any_text_is_refused_or_becomes_one_component_inside_the_destination(text: str) -> None:
+    """ValueError, or one component that lies inside the destination."""
     try:
         name = safe_name(text)
     except ValueError as error:
@@ -131,3 +134,15 @@ def test_a_batch_that_grows_forgets_no_name() -> None:
     assert not any(batch.add(f"PART-{number}") for number in range(5000))
     assert len(batch) == 5000
     assert all(batch.add(f"rest-{number}") for number in range(5000))
+
+
+@given(chosen=st.dictionaries(texts(max_size=3).map(collision_key), st.integers(0, 2**32 - 1)))
+def test_each_name_keeps_its_mark(chosen: dict[str, int]) -> None:
+    batch = NameSet()
+    for name, mark in chosen.items():
+        assert batch.mark_of(name) is None
+        batch.add(name, mark)
+        batch.add(name, 7)
+    padding = [batch.add(f"something longer {number}", number) for number in range(900)]
+    assert all(padding)
+    assert {name: batch.mark_of(name) for name in chosen} == chosen

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.strategies import texts
-from trio_norman._sansio.paging import MOST_PAGES, PageFacts, PageWalk
+from trio_norman._sansio.limits import DEFAULT_LIMITS
+from trio_norman._sansio.paging import PageFacts, PageWalk
 
 
 def key_lists() -> st.SearchStrategy[list[str]]:
@@ -134,7 +135,7 @@ def test_a_list_may_have_as_many_pages_as_the_limit_and_not_one_more(most: int, 
 
 
 def test_a_list_has_ten_thousand_pages_at_most_unless_told_otherwise() -> None:
-    assert PageWalk(1).most_pages == MOST_PAGES == 10_000
+    assert PageWalk(1).most_pages == DEFAULT_LIMITS.pages == 10_000
 
 
 class Server(RuleBasedStateMachine):
@@ -197,3 +198,49 @@ def test_no_server_whatsoever_keeps_the_walk_going(data: st.DataObject, most: in
         assert not walk.is_over
     with pytest.raises(ValueError, match=r"page|list|item"):  # and it does not go on if it is driven on
         walk.accept(page)
+
+
+# ---- pages that are asked for before their turn
+
+
+@given(keys=key_lists(), limit=st.integers(1, 12), largest=st.integers(1, 12), lanes=st.integers(2, 5))
+def test_what_is_asked_for_ahead_is_what_comes_next_and_never_behind_the_end(
+    keys: list[str], limit: int, largest: int, lanes: int
+) -> None:
+    walk = PageWalk(limit, lanes=lanes)
+    applied, asked, got = min(limit, largest), {0}, []
+    while not walk.is_over:
+        assert walk.position in asked
+        page = keys[walk.position : walk.position + applied]
+        more = walk.position + len(page) < len(keys)
+        facts = PageFacts(page, more, len(keys), applied, walk.position)
+        got += [page[index] for index in walk.accept(facts)]
+        ahead = walk.ahead(facts)
+        assert len(ahead) <= lanes
+        assert list(ahead) == sorted(set(ahead))
+        assert walk.is_over == (not ahead)
+        asked |= set(ahead)
+    assert got == keys
+    assert asked == set(range(0, max(len(keys), 1), applied))
+
+
+@given(total=st.integers(), limit=st.none() | st.integers(), count=st.integers(0, 5), lanes=st.integers(1, 5))
+def test_no_total_and_no_limit_lets_more_be_asked_for_than_there_are_lanes(
+    total: int, limit: int | None, count: int, lanes: int
+) -> None:
+    walk = PageWalk(3, lanes=lanes)
+    facts = PageFacts([str(number) for number in range(count)], True, total, limit, 0)
+    try:
+        walk.accept(facts)
+    except ValueError:
+        return
+    ahead = list(walk.ahead(facts))
+    assert 1 <= len(ahead) <= lanes
+    assert ahead[0] == walk.position
+
+
+def test_a_list_that_goes_beyond_its_total_is_a_contradiction_only_where_the_total_is_its_end() -> None:
+    page = PageFacts(["a", "b", "c"], False, 2, 5, 0)
+    assert PageWalk(5).accept(page) == [0, 1, 2]
+    with pytest.raises(ValueError, match="said to have 2 items, and page 1 goes beyond them"):
+        PageWalk(5, lanes=4).accept(page)

@@ -47,8 +47,10 @@ def test_a_secret_never_shows_where_it_is_printed(text: str) -> None:
     assert str(secret) == repr(secret) == REDACTED
 
 
+@pytest.mark.rows("SEC-06")
 @given(text=secrets(), protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_a_secret_reaches_no_pickle_and_no_json(text: str, protocol: int) -> None:
+    """TypeError."""
     for thing in (Secret(text), [Secret(text)], Holder("x", Secret(text))):
         with pytest.raises(TypeError) as caught:
             pickle.dumps(thing, protocol)

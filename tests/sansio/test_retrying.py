@@ -7,8 +7,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from trio_norman._sansio.retrying import (
+    LASTING_CODES,
+    PASSING_CODES,
     RETRYABLE_STATUSES,
     SAFE_METHODS,
+    News,
     RetryBudget,
     RetryPolicy,
     Verdict,
@@ -264,3 +267,17 @@ def test_budgets_share_nothing(first: float, second: float) -> None:
     assert one.after(RESET, now=0.0, jitter=first) is not None
     assert other.after(RESET, now=0.0, jitter=second) is not None
     assert one.after(TransportError("GET", URL), now=0.0, jitter=first) is None
+
+
+@given(status=st.integers(300, 599), code=st.sampled_from(sorted(PASSING_CODES | LASTING_CODES)))
+def test_a_code_that_is_known_says_more_than_its_status(status: int, code: str) -> None:
+    assert verdict(ServiceError("GET", URL, status, code)) == ("yes" if code in PASSING_CODES else "no")
+
+
+@given(st.lists(st.lists(st.integers(0, 1000), max_size=5), max_size=5))
+def test_bytes_that_come_once_more_are_no_progress(tries: list[list[int]]) -> None:
+    news, fresh = News(), 0
+    for pieces in tries:
+        news.begin_anew()
+        fresh += sum(news.count(piece) for piece in pieces)
+    assert fresh == max((sum(pieces) for pieces in tries), default=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import string
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import is_harmless, secrets, texts, urls
+from trio_norman._sansio.addresses import check_address, is_loopback
 from trio_norman._sansio.redaction import Secret
 from trio_norman._sansio.settings import (
+    CLASSIC_BASE_URL,
     DEFAULT_BASE_URL,
     Settings,
-    check_address,
     checked_key,
-    is_loopback,
+    profile_of,
     read_config,
     resolve,
     service_root,
@@ -28,6 +30,11 @@ api_key = "k-classic"
 created_at = "Tue, 23 Dec 2025 11:15:38 GMT"
 """
 OPENAPI = 'api_key = "k-v1"\nbase_url = "https://pytrio.com"\n'
+
+
+def profiles() -> st.SearchStrategy[str]:
+    """Names of profiles."""
+    return st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=8)
 
 
 # ---- the configuration file
@@ -203,9 +210,6 @@ def test_plain_http_within_this_machine_needs_no_permission(host: str) -> None:
     "host",
     [
         "h",
-        "127.1",
-        "0x7f.1",
-        "2130706433",
         "0.0.0.0",
         "10.0.0.1",
         "[::]",
@@ -236,3 +240,46 @@ def test_any_text_is_an_address_or_a_documented_error(url: str, allow_http: bool
         assert parts.hostname
         assert "@" not in parts.netloc
         assert parts.scheme == "https" or allow_http or is_loopback(parts.hostname)
+
+
+# ---- profiles, and where the service was
+
+
+@given(
+    chosen=st.none() | st.just("") | st.just("default") | profiles(),
+    active=st.none() | st.just("(default)") | profiles(),
+)
+def test_the_profile_of_the_environment_comes_before_the_one_that_is_active(
+    chosen: str | None, active: str | None
+) -> None:
+    environment = {} if chosen is None else {"PYTRIO_ENV": chosen}
+    state = {} if active is None else {"active_env": active}
+    expected = chosen or active or ""
+    assert profile_of(environment, state) == ("" if expected in {"default", "(default)"} else expected)
+
+
+@given(name=texts())
+def test_a_name_of_a_profile_never_leads_elsewhere(name: str) -> None:
+    try:
+        found = profile_of({"PYTRIO_ENV": name}, {})
+    except ConfigurationError as error:
+        assert "PYTRIO_ENV" in error.advice  # noqa: PT017 (or it is a name)
+    else:
+        assert not set(found) - set("-_" + string.ascii_letters + string.digits)
+
+
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "a b", "a.b", "ä", "x" * 201, "\x00"])
+def test_what_is_no_name_of_a_profile_is_refused(name: str) -> None:
+    for environment, state in (({"PYTRIO_ENV": name}, {}), ({}, {"active_env": name})):
+        with pytest.raises(ConfigurationError, match="cannot be the name of a profile"):
+            profile_of(environment, state)
+
+
+@pytest.mark.parametrize("filed", ["https://pytrio.cn", "https://pytrio.cn/", " https://pytrio.cn/api/ "])
+def test_the_old_address_in_the_file_means_the_new_one_unless_the_classic_dialect_is_meant(filed: str) -> None:
+    config = {"base_url": filed}
+    later = resolve(api_key="k", base_url=None, environment={}, config=config)
+    classic = resolve(api_key="k", base_url=None, environment={}, config=config, is_classic=True)
+    told = resolve(api_key="k", base_url=filed, environment={}, config={})
+    assert (later.base_url, classic.base_url, told.base_url) == (DEFAULT_BASE_URL, CLASSIC_BASE_URL, CLASSIC_BASE_URL)
+    assert resolve(api_key="k", base_url=None, environment={}, config={}, is_classic=True).base_url == CLASSIC_BASE_URL

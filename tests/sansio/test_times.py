@@ -57,6 +57,7 @@ def test_http_dates_are_read_to_the_second_and_in_utc(text: str, moment: datetim
     assert http_date(moment.strftime("%a, %d %b %Y %H:%M:%S +0200")) == moment - timedelta(hours=2)
 
 
+@pytest.mark.fuzz
 @given(text=texts() | date_like())
 def test_any_text_is_a_moment_in_utc_or_a_value_error(text: str) -> None:
     try:
@@ -82,6 +83,7 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         Timestamp.parse(text)
 
 
+@pytest.mark.fuzz
 @given(text=texts() | date_like())
 def test_any_text_is_an_http_date_in_utc_or_none(text: str) -> None:
     moment = http_date(text)
@@ -128,7 +130,27 @@ def test_ten_years_are_read_as_ten_years() -> None:
     assert retry_after_seconds("315360000", now=NOW) == 315360000
 
 
+@pytest.mark.fuzz
 @given(text=texts() | date_like())
 def test_any_text_is_a_wait_of_no_less_than_nothing_or_none(text: str) -> None:
     seconds = retry_after_seconds(text, now=NOW)
     assert seconds is None or seconds >= 0
+
+
+# ---- counts of seconds
+
+
+@given(moment=moments(), is_in_milliseconds=st.booleans())
+def test_a_count_of_seconds_or_milliseconds_is_the_moment(moment: datetime, is_in_milliseconds: bool) -> None:
+    seconds = int(moment.timestamp())
+    if is_in_milliseconds and abs(seconds) < 10**8:
+        return  # so few milliseconds are taken for seconds
+    stamp = Timestamp.from_unix(seconds * 1000 if is_in_milliseconds else seconds)
+    assert stamp.timestamp() == seconds
+    assert Timestamp.parse(stamp.raw) == stamp
+
+
+@pytest.mark.parametrize("number", [1e20, -1e20, float("inf"), float("nan"), -1e14])
+def test_a_count_that_is_no_moment_is_refused(number: float) -> None:
+    with pytest.raises(ValueError, match="outside the years"):
+        Timestamp.from_unix(number)

@@ -18,6 +18,9 @@ FINEST, MIDDLE, COARSEST = range(3)
 SAMPLE_SECONDS, SAMPLE_BYTES, LONGEST_SAMPLE_SECONDS = 0.05, 2**14, 1.0
 #: A probe is measured for so many seconds; longer, up to the second figure, while noise hides what it brought.
 SHORTEST_SECONDS, LONGEST_SECONDS = 0.25, 1.5
+#: As long as every doubling has paid, a level is measured for so many seconds only, and the next doubling pays without
+#: further proof if goodput has grown by so much: then nothing but the connections' number limits.
+START_SECONDS, START_GAIN = 0.1, 1.6
 #: A level is known by its last seconds only, because links change.
 MEMORY_SECONDS = 2.0
 #: The least noise that a sample is believed to have, as a share of the goodput.
@@ -69,8 +72,9 @@ class Climber:
     """The number of connections that a link deserves: `target`, between 1 and `most`.
 
     It holds the best level known, and compares it with one probe at a time: first twice as many, again and again while
-    that pays; then finer steps, up and down; then it waits, longer each time, and tries the finest steps again. A step
-    that pays makes the next one coarser. Nothing is learnt while the connections in use differ from the target.
+    that pays, at a quick pace while it pays in full; then finer steps, up and down; then it waits, longer each time,
+    and tries the finest steps again. A step that pays makes the next one coarser. Nothing is learnt while the
+    connections in use differ from the target.
 
     Args:
         most: Never more connections than this; at least 1.
@@ -88,6 +92,7 @@ class Climber:
     _probe_goodput: Goodput = attrs.field(init=False, factory=Goodput)
     _usual_rate: float = attrs.field(init=False, default=0.0)
     _awaited_rate: float = attrs.field(init=False, default=0.0)
+    _is_starting: bool = attrs.field(init=False, default=True)
     _is_upward: bool = attrs.field(init=False, default=True)
     _step: int = attrs.field(init=False, default=COARSEST)
     _hold_seconds: float = attrs.field(init=False, default=FIRST_HOLD_SECONDS)
@@ -104,7 +109,7 @@ class Climber:
         self._ceiling = self.most
 
     def observe(self, now: float, received_bytes: int, busy: int) -> int:
-        """Note how far the download is, and return the present target. Call it every 0.1 to 0.25 seconds.
+        """Note how far the download is, and return the present target. Call it every 0.05 to 0.25 seconds.
 
         Args:
             now: Seconds on a monotonic clock.
@@ -136,7 +141,7 @@ class Climber:
             self._refused_at = now
             self._ceiling = max(1, self.target * 7 // 8)
             self._best, self._best_goodput = max(1, self.target // 2), Goodput()
-            self._is_upward, self._step, self._awaited_rate = True, MIDDLE, 0.0
+            self._is_starting, self._is_upward, self._step, self._awaited_rate = False, True, MIDDLE, 0.0
             self._hold_until = now + REFUSAL_SECONDS
             self._move(self._best, now)
         return self.target
@@ -178,7 +183,7 @@ class Climber:
                 self._is_upward, self._step = rate > self._usual_rate, MIDDLE
                 self._hold_seconds, self._hold_until = FIRST_HOLD_SECONDS, now
                 self._best_goodput = Goodput()
-        elif rate and self._best_goodput.seconds >= STEPS[self._step][1]:
+        elif rate and self._best_goodput.seconds >= (START_SECONDS if self._is_starting else STEPS[self._step][1]):
             level = self._next_level(now)
             if level == self._best:
                 self._reject(now)
@@ -195,6 +200,9 @@ class Climber:
     def _judge(self, now: float) -> None:
         """Compare the probe with the best level, once the difference stands out of the noise or time is up."""
         best, probe = self._best_goodput, self._probe_goodput
+        if self._is_starting and probe.seconds >= START_SECONDS and probe.rate >= START_GAIN * best.rate:
+            self._accept(now)
+            return
         gain = probe.rate / best.rate / (self.target / self._best) ** PRICE - 1
         is_clear = abs(gain) >= math.sqrt(best.doubt + probe.doubt)
         enough = STEPS[self._step][1] if gain > 0 else SHORTEST_SECONDS
@@ -215,7 +223,11 @@ class Climber:
         """Go back to the best level; try a finer step next, then the other direction, then hold."""
         self._usual_rate, self._best_goodput = self._best_goodput.rate, Goodput()
         self._awaited_rate = (self._usual_rate + self._probe_goodput.rate) / 2 if self.target < self._best else 0.0
-        if self._step > FINEST:
+        if (
+            self._is_starting
+        ):  # what was measured in haste may have been a burst: compare the same once more, at leisure
+            self._is_starting = False
+        elif self._step > FINEST:
             self._step -= 1
         elif self._is_upward:
             self._is_upward = False

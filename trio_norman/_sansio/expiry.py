@@ -6,6 +6,8 @@ import re
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit
 
+#: Statuses with which storages refuse a signed URL that has expired (but not only such): a new URL may help once.
+MAY_HAVE_EXPIRED = frozenset({401, 403, 410})
 _LONGEST = 10 * 365 * 86_400  # seconds; what claims more is taken for a mistake
 
 
@@ -31,6 +33,14 @@ def url_lifetime(url: str, *, expires: datetime | None = None, now: datetime | N
     ]
     known = [max(0.0, value) for value in seconds if value is not None and value < _LONGEST]
     return min(known, default=None)
+
+
+def tells_expiry(code: str, message: str) -> bool:
+    """Whether a storage's refusal says that the URL has expired, rather than that it was never good.
+
+    Source: error codes of COS and S3 ("Request has expired", ExpiredToken) and of GCS (ExpiredToken).
+    """
+    return "expired" in f"{code} {message}".lower()
 
 
 def renewal_age(lifetime: float | None) -> float | None:

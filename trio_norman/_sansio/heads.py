@@ -10,6 +10,7 @@ import attrs
 
 from ..errors import (
     ChecksumMismatchError,
+    LimitExceededError,
     ProtocolError,
     RangeNotHonouredError,
     TrioNormanError,
@@ -44,6 +45,8 @@ class Version:
 
     def joined(self, other: Version) -> Version:
         """Return what two answers about the same version say together; `other` is the newer one."""
+        if other is UNKNOWN or self is UNKNOWN:
+            return self if other is UNKNOWN else other
         size = self.size if other.size is None else other.size
         return Version(size, other.validator or self.validator, {**self.digests, **other.digests})
 
@@ -53,13 +56,24 @@ class Version:
         return self.validator is not None or bool(self.digests)
 
 
+#: Of which nothing is known yet.
+UNKNOWN = Version()
+
+
 @attrs.frozen
 class Body:
-    """The response carries `span` of `version`; without a stop it runs to an end that only the framing shows."""
+    """The response carries bytes from `start` on; without a `stop` they run to an end that only the framing shows.
+
+    Of a body that `is_encoded`, only a digest that was announced beforehand can tell whether it is the object: some
+    stores say gzip of an archive that is itself the object. `declines_ranges`: the server says that it would not serve
+    single spans of it.
+    """
 
     start: int
     stop: int | None
     version: Version
+    is_encoded: bool = False
+    declines_ranges: bool = False
 
 
 @attrs.frozen
@@ -71,9 +85,10 @@ class WholeInstead:
 
 @attrs.frozen
 class Unsatisfiable:
-    """416: nothing begins at the asked offset; `total` is the object's length if the server told it."""
+    """416: nothing begins at the asked offset; `total` is the object's length, `validator` its ETag, if it was told."""
 
     total: int | None
+    validator: str | None = None
 
 
 @attrs.frozen
@@ -103,15 +118,18 @@ def read_head(
         status: HTTP status.
         headers: Names in lower case with their values.
 
-    Source: RFC 9110, sections 14.4 (Content-Range), 15.3.7 (206) and 15.5.17 (416).
+    Source: RFC 9110, sections 14.3 (Accept-Ranges), 14.4 (Content-Range), 15.3.7 (206) and 15.5.17 (416).
     """
     first = dict(reversed(headers))
     if status == 416 and asked.span is not None:
         told = ContentRange.parse(first.get("content-range", ""))
-        return Unsatisfiable(told.total if told is not None and told.span is None else None)
-    coding = first.get("content-encoding", "identity").strip().lower()
-    if coding not in {"identity", ""}:
-        return _refused(asked, "the body is encoded although identity was asked for")
+        total = told.total if told is not None and told.span is None else None
+        return Unsatisfiable(total, _validator(first))
+    codings = _codings(headers)
+    if codings and status == 206 and asked.span is not None:
+        return _wrong_range(asked, "the range is encoded although identity was asked for")
+    if codings and codings not in (["gzip"], ["x-gzip"]):
+        return Refused(ProtocolError("GET", asked.url, "the body has an encoding that nobody asked for", again="no"))
     if status == 206 and asked.span is not None:
         return _read_partial(asked, asked.span, first, headers)
     if status != 200:
@@ -119,7 +137,9 @@ def read_head(
     length = _length(headers)
     if length is not None and length < 0:
         return _refused(asked, "the Content-Length makes no sense")
-    body = Body(0, length, _version(length, first, headers, whole_body=True))
+    version = _version(length, first, headers, whole_body=True)
+    declines = first.get("accept-ranges", "").strip().lower() == "none"
+    body = Body(0, length, version, is_encoded=bool(codings), declines_ranges=declines)
     return body if asked.span is None else WholeInstead(body)
 
 
@@ -137,6 +157,16 @@ def _read_partial(
     if _length(headers) not in (None, len(came)):
         return _wrong_range(asked, "Content-Range and Content-Length contradict each other")
     return Body(came.start, came.stop, _version(told.total, first, headers, whole_body=False))
+
+
+def _codings(headers: Sequence[tuple[str, str]]) -> list[str]:
+    told = [part.strip().lower() for name, value in headers if name == "content-encoding" for part in value.split(",")]
+    return [coding for coding in told if coding not in {"identity", ""}]
+
+
+def encoding_unasked(url: str) -> ProtocolError:
+    """Return the error that an encoded body is where nothing shows that it is the object all the same."""
+    return ProtocolError("GET", url, "the body is encoded although identity was asked for")
 
 
 def _version(
@@ -160,9 +190,10 @@ def _validator(first: Mapping[str, str]) -> str | None:
 
 def _length(headers: Sequence[tuple[str, str]]) -> int | None:
     """Return the announced length, None without one, and -1 where the announcements make no sense."""
-    told = [part.strip() for name, value in headers if name == "content-length" for part in value.split(",")]
-    if not told or any(name == "transfer-encoding" for name, _ in headers):
+    values = [value for name, value in headers if name == "content-length"]
+    if not values or any(name == "transfer-encoding" for name, _ in headers):
         return None
+    told = [part.strip() for value in values for part in value.split(",")]
     is_one_number = len(set(told)) == 1 and re.fullmatch(r"\d{1,19}", told[0], re.ASCII)
     return int(told[0]) if is_one_number and int(told[0]) <= LARGEST_SIZE else -1
 
@@ -175,8 +206,23 @@ def _wrong_range(asked: Asked, why: str) -> Refused:
     return Refused(RangeNotHonouredError(asked.name, why))
 
 
+def size_beyond_limit(url: str, size: int, largest: int) -> TrioNormanError | None:
+    """Return what is wrong with an object that is longer than is taken, None if nothing is."""
+    return LimitExceededError("GET", url, "the object", largest) if size > largest else None
+
+
 def size_contradiction(name: str, announced: int | None, told: int | None) -> ChecksumMismatchError | None:
     """Return the error if an answer tells another size than was announced for the object."""
     if announced is None or told is None or announced == told:
         return None
     return ChecksumMismatchError(name, "", "size", str(announced), str(told))
+
+
+def what_contradicts(name: str, announced: Version, told: Version) -> ChecksumMismatchError | None:
+    """Return the error if an answer's head tells another size or digest than was announced for the object."""
+    wrong_size = size_contradiction(name, announced.size, told.size)
+    algorithm = contradiction(announced.digests, told.digests)
+    if wrong_size is not None or algorithm is None:
+        return wrong_size
+    theirs = told.digests[algorithm]
+    return ChecksumMismatchError(name, "by the server's own headers", algorithm, announced.digests[algorithm], theirs)

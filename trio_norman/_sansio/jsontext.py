@@ -7,19 +7,32 @@ import math
 import re
 from typing import Any, NoReturn
 
-DEEPEST = 64  # levels of nesting
+from .limits import DEFAULT_LIMITS
+
 LONGEST_NUMBER = 400  # characters
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[{\]}]")
 
 
-def decode_json(body: bytes) -> Any:
+_UNTOLD = frozenset({"", "text/plain", "application/octet-stream"})  # what servers say that do not know better
+
+
+def may_be_json(content_type: str) -> bool:
+    """Whether a ``Content-Type`` says JSON, or nothing that contradicts it.
+
+    Source: RFC 8259, section 11; RFC 6839, section 3.1 (``+json``).
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind in _UNTOLD or kind.endswith(("/json", "+json"))
+
+
+def decode_json(body: bytes, *, deepest: int = DEFAULT_LIMITS.answer_depth) -> Any:
     """Decode one JSON document in UTF-8.
 
     Raises:
         ValueError: If it is not JSON, not UTF-8, has duplicate keys, NaN or infinite numbers, numbers of over 400
-            characters, or is nested deeper than 64 levels. The text says which.
+            characters, or is nested deeper than `deepest` levels. The text says which.
 
     Source: RFC 8259, sections 4, 6 and 8.1; RFC 7493 (I-JSON).
     """
@@ -27,8 +40,8 @@ def decode_json(body: bytes) -> Any:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
-    if _depth(text) > DEEPEST:
-        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    if _depth(text) > deepest:
+        raise ValueError(f"nested deeper than {deepest} levels")
     try:
         return json.loads(
             text,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from array import array
 
+_SHARDS, _SMALLEST_SHARD = 256, 8  # tables, and places in each of them at first
 LONGEST_NAME = 255  # bytes of UTF-8, the limit of every common file system
 
 _FORBIDDEN = frozenset('/\\:*?"<>|')
@@ -17,6 +19,9 @@ _DEVICES = frozenset(
     + [f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"]
 )
 
+#: Beyond doubt once it is no device: no dot or space at an end, nothing but what every system takes for itself.
+_PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,200}[A-Za-z0-9_\-])?")
+
 
 def safe_name(text: str) -> str:
     r"""Return `text` in NFC as one path component that is a plain file name on every common system.
@@ -26,6 +31,8 @@ def safe_name(text: str) -> str:
             invisible characters, a leading ``-`` or ``~``, a trailing dot or space, a device name, or more than
             255 bytes of UTF-8.
     """
+    if _PLAIN.fullmatch(text) and text.partition(".")[0].lower() not in _DEVICES:  # nearly always
+        return text
     name = unicodedata.normalize("NFC", text)
     problem = _problem(name)
     if problem:
@@ -53,6 +60,8 @@ def _problem(name: str) -> str:
 
 def collision_key(name: str) -> str:
     """Return what two names share if some file system would keep them as one file (case, normal forms)."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -69,40 +78,69 @@ def partial_stem(name: str) -> str:
 class NameSet:
     """The names of a batch, in about 16 bytes each: a million of them must not weigh on the memory.
 
-    Names are kept as 64-bit digests in one open-addressed table. Two different names of a million share a digest with
-    a probability of 3e-8; the later one is then refused, never confused.
+    Names are kept as 64-bit digests in open-addressed tables, each with a mark of 32 bits. Two different names of a
+    million share a digest with a probability of 3e-8. The tables are many and small, so that hardly anything stands
+    there twice while one of them grows.
     """
 
     def __init__(self) -> None:
-        self._table = array("Q", bytes(8 * 1024))
-        self._count = 0
+        self._shards = [_Table(_SMALLEST_SHARD) for _ in range(_SHARDS)]
 
     def __len__(self) -> int:
-        return self._count
+        return sum(shard.count for shard in self._shards)
 
-    def add(self, name: str) -> bool:
+    def add(self, name: str, mark: int = 0) -> bool:
         """Take a name in; False if it, or one that some file system takes for the same, is here already."""
-        digest = hashlib.blake2b(collision_key(name).encode(errors="surrogatepass"), digest_size=8).digest()
-        if not self._put(self._table, int.from_bytes(digest) or 1):  # 0 marks an empty place
+        value, place = _digest(name)
+        shard = self._shards[place]
+        if not shard.put(value, mark):
             return False
-        self._count += 1
-        if self._count * 4 > len(self._table) * 3:
-            self._grow()
+        if shard.count * 5 > len(shard.values) * 4:
+            self._shards[place] = shard.grown()
         return True
 
-    @staticmethod
-    def _put(table: array[int], value: int) -> bool:
-        at = value % len(table)
-        while table[at] != 0:
-            if table[at] == value:
-                return False
-            at = (at + 1) % len(table)
-        table[at] = value
+    def mark_of(self, name: str) -> int | None:
+        """Return the mark that a name, or one that is taken for the same, was given; None if it is not here."""
+        value, place = _digest(name)
+        return self._shards[place].mark_of(value)
+
+
+class _Table:
+    """Some of the names. 0 marks an empty place."""
+
+    __slots__ = ("count", "marks", "values")
+
+    def __init__(self, places: int) -> None:
+        self.values, self.marks, self.count = array("Q", bytes(8 * places)), array("I", bytes(4 * places)), 0
+
+    def put(self, value: int, mark: int) -> bool:
+        at = self._place(value)
+        if self.values[at] == value:
+            return False
+        self.values[at], self.marks[at] = value, mark
+        self.count += 1
         return True
 
-    def _grow(self) -> None:
-        larger = array("Q", bytes(8 * 2 * len(self._table)))
-        for value in self._table:
+    def mark_of(self, value: int) -> int | None:
+        at = self._place(value)
+        return self.marks[at] if self.values[at] == value else None
+
+    def grown(self) -> _Table:
+        larger = _Table(len(self.values) * 9 // 8 + 1)
+        for value, mark in zip(self.values, self.marks, strict=True):
             if value:
-                self._put(larger, value)
-        self._table = larger
+                larger.put(value, mark)
+        return larger
+
+    def _place(self, value: int) -> int:
+        """Find where a digest is, or is to be put."""
+        at = value % len(self.values)
+        while self.values[at] not in (0, value):
+            at = (at + 1) % len(self.values)
+        return at
+
+
+def _digest(name: str) -> tuple[int, int]:
+    digest = hashlib.blake2b(collision_key(name).encode(errors="surrogatepass"), digest_size=8).digest()
+    value, place = divmod(int.from_bytes(digest), _SHARDS)
+    return value or 1, place

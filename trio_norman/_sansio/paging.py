@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-MOST_PAGES = 10_000
+from .limits import DEFAULT_LIMITS
 
 
 @attrs.frozen
@@ -33,16 +33,19 @@ class PageWalk:
         position: Where to begin: an offset, or a page number if `numbered`.
         numbered: Whether positions count pages (from 1) instead of items (from 0).
         most_pages: A list with more pages than this is taken for endless.
+        lanes: With more than 1, `total` tells where the list ends, and so many pages may be asked for at once.
 
     A page whose items all stood on an earlier page ends the walk with an error, and so does one on which the list
     begins again, one that announces more and holds nothing, and one for another position than was asked. Only digests
-    are kept, two of each page, so memory stays small over a million items. `total` is never trusted: the items decide.
+    are kept, two of each page, so memory stays small over a million items. `total` is never trusted: the items decide,
+    and where they contradict a total that should tell the list's end, the walk ends with an error as well.
     """
 
     limit: int
     position: int = 0
     numbered: bool = False
-    most_pages: int = MOST_PAGES
+    most_pages: int = DEFAULT_LIMITS.pages
+    lanes: int = 1
     pages: int = attrs.field(init=False, default=0)
     is_over: bool = attrs.field(init=False, default=False)
     _seen: set[bytes] = attrs.field(init=False, factory=set)
@@ -70,6 +73,15 @@ class PageWalk:
         self.is_over = self._ends(page)
         return fresh
 
+    def ahead(self, page: PageFacts) -> Sequence[int]:
+        """Return the positions worth asking for after a page that was just accepted, the next one first."""
+        if self.is_over:
+            return ()
+        step = page.limit or 0
+        if self.lanes == 1 or page.total is None or step <= 0 or len(page.keys) < step:
+            return (self.position,)
+        return range(self.position, max(page.total, self.position + 1), step)[: self.lanes]
+
     def _contradiction(self, page: PageFacts) -> str:
         if self.pages > self.most_pages:
             return f"the list goes on after {self.most_pages} pages, the limit"
@@ -83,6 +95,8 @@ class PageWalk:
             return f"page {self.pages} repeats items that came before: the list begins again"
         if not page.keys and page.has_more:
             return f"page {self.pages} is empty and says that more follows"
+        if self.lanes > 1 and page.total is not None and page.keys and self.position + len(page.keys) > page.total:
+            return f"the list is said to have {page.total} items, and page {self.pages} goes beyond them"
         if page.has_more and page.limit is not None and page.limit <= 0:
             return f"the service applied a limit of {page.limit} and says that more follows"
         return ""

@@ -6,7 +6,10 @@ import unicodedata
 from typing import Any, NoReturn, final
 from urllib.parse import urlsplit
 
+from .targets import plain_parts
+
 REDACTED = "<redacted>"
+SHOWN_URL_LENGTH = 2000  # characters
 SHOWN_LENGTH = 200  # characters of a peer's text that an error repeats
 
 
@@ -60,8 +63,12 @@ def public_url(url: object) -> str:
     Query, fragment and user info carry signatures and passwords and are dropped. A text that is no
     URL is not shown at all.
     """
+    text = str(url)
+    plain = plain_parts(text)
+    if plain is not None and len(text) < SHOWN_URL_LENGTH:  # nearly always
+        return plain[0] + plain[1].partition("?")[0]
     try:
-        parts = urlsplit(str(url))
+        parts = urlsplit(text)
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return "<not a URL>"
@@ -69,7 +76,7 @@ def public_url(url: object) -> str:
         return "<not a URL>"
     shown = printable(host).lower()  # lower once more: what is shown must read the same when it is parsed again
     at = f"[{shown}]" if ":" in host else shown
-    return printable(f"{parts.scheme}://{at}{'' if port is None else f':{port}'}{parts.path}", at_most=2000)
+    return printable(f"{parts.scheme}://{at}{'' if port is None else f':{port}'}{parts.path}", at_most=SHOWN_URL_LENGTH)
 
 
 def printable(text: str, *, at_most: int = SHOWN_LENGTH) -> str:

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
 from ..errors import AddressError, ConfigurationError, RedirectError, TrioNormanError
-from .settings import check_address
+from .addresses import check_address
+from .limits import DEFAULT_LIMITS, Limits
 
-MOST_REDIRECTS = 5
-LONGEST_URL = 8192  # characters
 #: The only headers that go to another origin than the first one.
 ALLOWED_ELSEWHERE = frozenset({"host", "user-agent", "accept", "accept-encoding", "range", "if-range", "if-match"})
 REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
@@ -22,7 +21,9 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname or "", usual if parts.port is None else parts.port
 
 
-def next_hop(url: str, location: str | None, *, hops: int, allow_http: bool) -> str | TrioNormanError:
+def next_hop(
+    url: str, location: str | None, *, hops: int, allow_http: bool, limits: Limits = DEFAULT_LIMITS
+) -> str | TrioNormanError:
     """Return where a redirect of a GET leads, or the error that it is.
 
     Args:
@@ -30,18 +31,20 @@ def next_hop(url: str, location: str | None, *, hops: int, allow_http: bool) -> 
         location: Its ``Location``, None if it sent none.
         hops: Redirects that were followed before this one.
         allow_http: Whether plain http to other machines was allowed by name.
+        limits: How many hops are followed, and how long a URL may be.
 
     Source: RFC 9110, section 15.4.
     """
-    if hops >= MOST_REDIRECTS:
-        return RedirectError("GET", url, f"more than {MOST_REDIRECTS} redirects")
-    if not location or len(location) > LONGEST_URL or not location.isascii() or not location.isprintable():
+    longest = limits.url_characters
+    if hops >= limits.redirects:
+        return RedirectError("GET", url, f"more than {limits.redirects} redirects")
+    if not location or len(location) > longest or not location.isascii() or not location.isprintable():
         return RedirectError("GET", url, "the redirect has no usable target")
     try:
         target = urljoin(url, location.strip())
         if urlsplit(url).scheme == "https" and urlsplit(target).scheme == "http":
             return RedirectError("GET", url, "a redirect from https to http")
-        check_address(target, allow_http=allow_http)
+        check_address(target, allow_http=allow_http, longest=longest)
     except (ValueError, ConfigurationError):
         return RedirectError("GET", url, "the redirect's target is no http or https URL")
     except AddressError as error:

@@ -8,8 +8,10 @@ import attrs
 
 from ..errors import (
     ChecksumMismatchError,
+    LimitExceededError,
     NameResolutionError,
     ProtocolError,
+    ProxyError,
     RangeNotHonouredError,
     ServiceError,
     TransportError,
@@ -20,6 +22,20 @@ Verdict = Literal["no", "once", "yes"]
 
 #: Statuses after which the same safe request may succeed. Source: RFC 9110, section 15; wire/pytrio, section 2.1.
 RETRYABLE_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Codes of the service's envelope that say more than their status. Source: wire/pytrio, section 2.2.
+PASSING_CODES = frozenset(
+    {
+        *("too_many_requests", "actor_capacity_exceeded", "service_unavailable", "auth_service_unavailable"),
+        *("no_available_actor", "actor_disabled", "runner_disabled", "internal_error", "database_error"),
+    }
+)
+LASTING_CODES = frozenset(
+    {
+        *("unauthorized", "forbidden", "api_key_expired", "api_key_revoked", "api_key_disabled"),
+        *("billing_insufficient_balance", "model_not_found", "validation_failed", "checkpoint_invalid_type"),
+        *("invalid_request_body", "invalid_query_params", "invalid_path_params"),
+    }
+)
 #: Verbs that change nothing and may therefore be sent again after a lost answer. Source: RFC 9110, section 9.2.1.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -46,16 +62,40 @@ class RetryPolicy:
 def verdict(error: TrioNormanError) -> Verdict:
     """Tell whether the request that ended in `error` is worth sending again, as far as its kind goes."""
     match error:
-        case ServiceError(status=status):
-            return "yes" if status in RETRYABLE_STATUSES else "no"
+        case ServiceError(status=status, code=code):
+            may_pass = status in RETRYABLE_STATUSES or code in PASSING_CODES
+            return "yes" if may_pass and code not in LASTING_CODES else "no"
         case NameResolutionError(reason=reason):
             return "yes" if "temporary" in reason.lower() else "no"
-        case ProtocolError() | RangeNotHonouredError() | ChecksumMismatchError():
+        case ProxyError(reason=reason):
+            return "no" if reason.startswith("407") else "yes"  # it wants a login
+        case ProtocolError(again=again):
+            return again
+        case RangeNotHonouredError() | ChecksumMismatchError() | LimitExceededError(unit="interim responses"):
             return "once"
         case TransportError():
             return "yes" if error.retryable else "no"
         case _:
             return "no"
+
+
+@attrs.define
+class News:
+    """Tells bytes that are more than there ever were from those that come once more: these are no progress."""
+
+    _came: int = attrs.field(init=False, default=0)  # since the object was begun the last time
+    _most: int = attrs.field(init=False, default=0)
+
+    def begin_anew(self) -> None:
+        """Note that what came is forgotten."""
+        self._came = 0
+
+    def count(self, received: int) -> int:
+        """Count bytes that came, and return how many of them are new."""
+        self._came += received
+        fresh = min(received, max(0, self._came - self._most))
+        self._most = max(self._most, self._came)
+        return fresh
 
 
 @attrs.define

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import attrs
 
-from ..errors import AddressError, ConfigurationError
+from ..errors import ConfigurationError
+from .addresses import check_address
 from .redaction import Secret
 
-DEFAULT_BASE_URL = "https://pytrio.cn"
+DEFAULT_BASE_URL = "https://pytrio.com"
+CLASSIC_BASE_URL = "https://pytrio.cn"  # where the service was when it spoke the classic dialect alone
+_NO_PROFILE = frozenset({"", "default", "(default)"})
 
 
 @attrs.frozen
@@ -35,6 +38,27 @@ def read_config(text: str) -> dict[str, str]:
     return {key: value for key, value in table.items() if isinstance(value, str)}
 
 
+def profile_of(environment: Mapping[str, str], state: Mapping[str, str]) -> str:
+    """Return the name of the profile whose configuration counts; empty for the one that has no name.
+
+    Args:
+        environment: ``PYTRIO_ENV`` is looked at first.
+        state: The texts of ``~/.pytrio/env.toml``, whose ``active_env`` counts then.
+
+    Raises:
+        ConfigurationError: If it cannot be a name.
+
+    Source: wire/pytrio, section 2.1.
+    """
+    name = (environment.get("PYTRIO_ENV", "") or state.get("active_env", "")).strip()
+    if name in _NO_PROFILE:
+        return ""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name, re.ASCII):
+        advice = "PYTRIO_ENV, or active_env in ~/.pytrio/env.toml, names one: letters, digits, _ and -"
+        raise ConfigurationError("that cannot be the name of a profile", advice)
+    return name
+
+
 def resolve(
     *,
     api_key: str | Secret | None,
@@ -42,15 +66,23 @@ def resolve(
     environment: Mapping[str, str],
     config: Mapping[str, str],
     allow_http: bool = False,
+    is_classic: bool = False,
 ) -> Settings:
     """Choose key and address: argument, ``TRIO_NORMAN_*``, ``PYTRIO_*``, then the configuration file.
+
+    Unless the service `is_classic`, its old address in the configuration file means the new one, as it does for the
+    service's own client.
 
     Raises:
         ConfigurationError: If there is no key, an empty one, or one that cannot stand in a header.
         AddressError: As `service_root`.
     """
     key = _first(api_key, environment, config, "API_KEY", "api_key")
-    url = _first(base_url, environment, config, "BASE_URL", "base_url") or DEFAULT_BASE_URL
+    default = CLASSIC_BASE_URL if is_classic else DEFAULT_BASE_URL
+    filed = config.get("base_url", "")
+    if not is_classic and filed.strip().rstrip("/").removesuffix("/api").rstrip("/") == CLASSIC_BASE_URL:
+        config = {**config, "base_url": DEFAULT_BASE_URL}
+    url = _first(base_url, environment, config, "BASE_URL", "base_url") or default
     return Settings(checked_key(key), service_root(str(url), allow_http=allow_http))
 
 
@@ -67,9 +99,13 @@ def _first(
     return next((choice for choice in choices if choice), None)
 
 
-def checked_key(key: str | Secret | None) -> Secret:
+_HOW_TO_GIVE_A_KEY = (
+    "pass api_key=..., or set TRIO_NORMAN_API_KEY or PYTRIO_API_KEY, or log in with the service's own client"
+)
+
+
+def checked_key(key: str | Secret | None, *, advice: str = _HOW_TO_GIVE_A_KEY) -> Secret:
     """Return the key as a `Secret`, or raise a `ConfigurationError` that says how to give one."""
-    advice = "pass api_key=..., or set TRIO_NORMAN_API_KEY or PYTRIO_API_KEY, or log in with the service's own client"
     text = "" if key is None else Secret(key).reveal().strip()
     if not text:
         raise ConfigurationError("there is no API key" if key is None else "the API key is empty", advice)
@@ -93,29 +129,74 @@ def service_root(url: str, *, allow_http: bool) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def check_address(url: str, *, allow_http: bool, advice: str = "") -> None:
-    """Refuse a URL that must not be contacted.
+def norman_root(url: str, *, allow_http: bool) -> str:
+    """Return what every path of the Norman API is put behind, without a trailing slash.
 
     Raises:
         ConfigurationError: If it is no absolute http(s) URL.
-        AddressError: If it is plain http to another machine (unless `allow_http`), or has user info.
+        AddressError: If it is plain http to another machine, or has user info.
+
+    Source: wire/norman, section 1.
     """
-    try:
-        parts = urlsplit(url.strip())
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ConfigurationError("a URL does not parse", advice) from None
-    if parts.scheme not in {"http", "https"} or not host or not url.isprintable():
-        raise ConfigurationError("a URL is not an absolute http or https URL", advice)
-    if parts.username is not None or parts.password is not None:
-        raise AddressError("GET", url, "a URL with a user name or password is not contacted")
-    if parts.scheme == "http" and not allow_http and not is_loopback(host):
-        raise AddressError("GET", url, "plain http outside this machine is refused; use https, or allow http by name")
+    check_address(url, allow_http=allow_http, advice="give it as https://host[:port]/v0")
+    parts = urlsplit(url.strip())
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host of a URL is this machine by its very name (nothing is resolved)."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+LAUNCH_ORIGIN = "https://api.scale.com"
+_LAUNCH_PATH = "/v1/launch"
+
+
+def launch_root(endpoint: str | None, *, use_path: bool, allow_http: bool) -> str:
+    """Return what every path of the Launch API is put behind, without a trailing slash.
+
+    Args:
+        endpoint: Address of the service; None for the hosted one.
+        use_path: Whether the path of the hosted service is put behind an address of one's own, too.
+        allow_http: Whether plain http to other machines is allowed.
+
+    Raises:
+        ConfigurationError: If it is no absolute http(s) URL.
+        AddressError: If it is plain http to another machine, or has user info.
+
+    Source: wire/launch, section 1.
+    """
+    if endpoint is None:
+        return LAUNCH_ORIGIN + _LAUNCH_PATH
+    check_address(endpoint, allow_http=allow_http, advice="give it as https://host[:port][/path]")
+    parts = urlsplit(endpoint.strip())
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}{_LAUNCH_PATH if use_path else ''}"
+
+
+def resolve_launch(
+    *, api_key: str | Secret | None, endpoint: str | None, environment: Mapping[str, str]
+) -> tuple[Secret, str | None]:
+    """Choose key and address of the Launch service; the address is None for the hosted one.
+
+    A key that is meant for another service never goes to the hosted one: ``TRIO_NORMAN_API_KEY`` counts only where an
+    address is given as well, by argument, ``TRIO_NORMAN_LAUNCH_BASE_URL`` or ``TRIO_NORMAN_BASE_URL``.
+
+    Raises:
+        ConfigurationError: If there is no key, an empty one, or one that cannot stand in a header.
+    """
+    own_url = endpoint or environment.get("TRIO_NORMAN_LAUNCH_BASE_URL") or None
+    own_key = api_key or environment.get("TRIO_NORMAN_LAUNCH_API_KEY")
+    if own_key:
+        return checked_launch_key(own_key), own_url
+    url = own_url or environment.get("TRIO_NORMAN_BASE_URL")
+    key = environment.get("TRIO_NORMAN_API_KEY") if url else None
+    return checked_launch_key(key), url
+
+
+def checked_launch_key(key: str | Secret | None) -> Secret:
+    """Return the key as a `Secret`, or raise a `ConfigurationError` that says how to give one.
+
+    Source: wire/launch, section 2: with Basic authentication the key ends at its first colon.
+    """
+    advice = "pass api_key=..., or set TRIO_NORMAN_LAUNCH_API_KEY, or TRIO_NORMAN_API_KEY and TRIO_NORMAN_BASE_URL"
+    if not key:
+        raise ConfigurationError("there is no API key", advice)
+    checked = checked_key(key)
+    if ":" in checked.reveal():
+        raise ConfigurationError("the API key has a colon", "such a key cannot be sent; copy it again")
+    return checked

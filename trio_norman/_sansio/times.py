@@ -36,6 +36,27 @@ class Timestamp(datetime):
         stamp.raw = text
         return stamp
 
+    @classmethod
+    def from_unix(cls, number: float) -> Self:
+        """Read a count of seconds, or of milliseconds where seconds would lie beyond the year 5138; `raw` is ISO 8601.
+
+        Raises:
+            ValueError: If it is no time of the years 1 to 9999.
+
+        Source: wire/pytrio, section 2.3.
+        """
+        seconds = number / 1000 if abs(number) >= 1e11 else number
+        try:
+            moment = datetime.fromtimestamp(seconds, UTC)
+        except (OverflowError, OSError, ValueError):
+            raise ValueError("a time outside the years 1 to 9999") from None
+        return cls.parse(moment.isoformat())
+
+    @classmethod
+    def at(cls, moment: datetime) -> Self:
+        """Return a moment written as RFC 3339 in UTC: ``Z``, microseconds as six digits and only if there are any."""
+        return cls.parse(moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z")
+
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         # `datetime` has one of its own, which knows nothing of `raw`; what arithmetic made of a time has no `raw`.
         return (Timestamp.parse, (self.raw,)) if hasattr(self, "raw") else tuple(super().__reduce_ex__(protocol))

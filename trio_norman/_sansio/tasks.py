@@ -1,0 +1,123 @@
+"""What the answers about inference tasks mean: one reading for all three ways of asking.
+
+Source: wire/launch, sections 5 and 7.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import attrs
+
+from .jsontext import decode_json
+
+
+class TaskStatus(StrEnum):
+    """How a task is; a word that is not listed here arrives as plain text and counts as not done."""
+
+    PENDING = "PENDING"  #: not begun, or nobody knows the id: the service does not tell these apart
+    STARTED = "STARTED"
+    SUCCESS = "SUCCESS"  #: the model answered; its status code may still be an error's
+    FAILURE = "FAILURE"
+    UNDEFINED = "UNDEFINED"  #: expired, lost, or in a state without a word
+
+
+@attrs.frozen
+class TaskAnswer:
+    """One answer about a task: `result` is what the model gave, however deep the service has wrapped it."""
+
+    status: TaskStatus | str
+    result: Any = None
+    result_url: str | None = None
+    traceback: str | None = None
+    status_code: int | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the service will say nothing else any more."""
+        return self.status in (TaskStatus.SUCCESS, TaskStatus.FAILURE)
+
+
+def read_answer(document: Any) -> TaskAnswer:
+    """Read the object that sync and streaming tasks and the polls of async ones are answered with.
+
+    Raises:
+        ValueError: If it is none, with what is wrong and where (``what @ path``).
+
+    Source: wire/launch, section 7: an object with `result` or `result_url` is unwrapped, anything else is the result.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"expected an object, got {_kind(document)} @ $")
+    status = document.get("status")
+    if not isinstance(status, str) or not status:
+        raise ValueError(f"{_error_text(document) or 'expected a status as text, got ' + _kind(status)} @ $.status")
+    traceback, code = document.get("traceback"), document.get("status_code")
+    if traceback is not None and not isinstance(traceback, str):
+        raise ValueError(f"expected a text, got {_kind(traceback)} @ $.traceback")
+    if code is not None and type(code) is not int:
+        raise ValueError(f"expected a whole number, got {_kind(code)} @ $.status_code")
+    result, url = _unwrapped(document.get("result"))
+    if result is None and traceback is None and isinstance(document.get("result"), dict):
+        traceback = traceback_of(document["result"])
+    known = next((each for each in TaskStatus if each == status), status)
+    return TaskAnswer(known, result, url, traceback, code)
+
+
+def _error_text(document: Mapping[str, Any]) -> str:
+    """Return what an error body says that came with a status of success."""
+    told = document.get("detail") or document.get("error")
+    return f"an error in place of an answer: {told}" if isinstance(told, str) else ""
+
+
+def _unwrapped(value: Any) -> tuple[Any, str | None]:
+    if not isinstance(value, dict) or not ("result" in value or "result_url" in value):
+        return (None if is_error_body(value) else value), None
+    url = value.get("result_url")
+    return value.get("result"), url if isinstance(url, str) else None
+
+
+def is_error_body(value: Any) -> bool:
+    """Tell an artifact endpoint's failure from a result. Source: wire/launch, section 5.5, last row."""
+    return isinstance(value, dict) and "detail" in value and "result" not in value
+
+
+def traceback_of(value: Mapping[str, Any]) -> str | None:
+    """Return the traceback that an error body of a model holds."""
+    detail = value.get("detail")
+    if isinstance(detail, dict) and isinstance(detail.get("traceback"), str):
+        return str(detail["traceback"])
+    return detail if isinstance(detail, str) else None
+
+
+def decoded(result: Any) -> Any:
+    """Return a result's value: the service writes it as JSON text by default, and as itself where it is told to."""
+    if not isinstance(result, str):
+        return result
+    try:
+        return decode_json(result.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        return result
+
+
+def answer_of_callback(document: Any) -> tuple[str, dict[str, Any]]:
+    """Return the task's id and what a poll would have answered, from the body of a callback.
+
+    Raises:
+        ValueError: If it is none.
+
+    Source: wire/launch, section 10: the forwarder's answer with `task_id` beside it.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("a callback is an object")
+    task_id, code = document.get("task_id"), document.get("status_code")
+    if not isinstance(task_id, str) or not task_id:
+        raise ValueError("a callback names its task")
+    result = {name: value for name, value in document.items() if name not in {"task_id", "status_code"}}
+    code = code if type(code) is int else None
+    return task_id, {"task_id": task_id, "status": "SUCCESS", "result": result, "traceback": None, "status_code": code}
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else type(value).__name__
