@@ -129,7 +129,6 @@ async def emulator() -> AsyncIterator[Emulator]:
         "http://[",
         "",
         "http://10.0.0.1/",
-        "x" * 9000,
     ],
 )
 async def test_a_redirect_to_nowhere_good_is_an_error_before_any_connection(target: str, emulator: Emulator) -> None:

@@ -95,10 +95,12 @@ async def test_the_peer_is_never_quoted() -> None:
     assert shown == "the response head is not valid HTTP: illegal header line"
 
 
+@pytest.mark.rows("SEC-16")
 @pytest.mark.parametrize(
     ("size", "excess", "is_accepted"), [(65536, 0, True), (65536, 1, False), (100, 0, True), (100, 1, False)]
 )
 async def test_the_largest_head(size: int, excess: int, is_accepted: bool) -> None:
+    """n bytes are read, n + 1 are a RemoteProtocolError."""
     start, end = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: ", b"\r\n\r\n"
     head = start + b"x" * (size + excess - len(start + end)) + end
     if is_accepted:

@@ -16,6 +16,11 @@ from ._pool import Lease
 
 #: Read at once from a chunked body, in bytes: the parser copies what it holds with each chunk it takes out.
 _CHUNKED_PIECE_BYTES = 64 * 1024
+_TOO_LARGE = 431  # `h11`'s status for a chunk's head, or trailers, beyond the limit
+
+
+class BrokenBodyError(httpx.RemoteProtocolError):
+    """The framing breaks inside a body: what came before is good, as it is before a cut."""
 
 
 class Body(httpx.AsyncByteStream, ABC):
@@ -101,6 +106,13 @@ class LengthBody(Body):
             raise trio.ClosedResourceError("this response has been closed")
         return self._lease.socket
 
+    def whole(self) -> bytes | None:
+        """Take the body if it is all here; None if there is more to come, or some was taken already."""
+        if self.remaining or not self.leading:
+            return None
+        piece, self.leading = self.leading, b""
+        return piece
+
     @trio.lowlevel.enable_ki_protection
     def finished(self) -> None:
         """Tell that `leading` and all `remaining` bytes have been taken: the connection can be used again."""
@@ -130,8 +142,11 @@ class ChunkedBody(Body):
 
     def __init__(self, lease: Lease, answer: Answer, *, is_reusable: bool, silence: float) -> None:
         super().__init__(lease, answer, is_reusable=is_reusable, silence=silence)
+        if answer.parser is None:
+            raise ValueError("only a general parser can take chunks apart")
         self._parser = answer.parser
         self._is_ended = False
+        self._problem: httpx.RemoteProtocolError | None = None
         if answer.rest:
             self._parser.receive_data(answer.rest)
 
@@ -149,17 +164,25 @@ class ChunkedBody(Body):
         raise StopAsyncIteration
 
     def _parsed(self) -> bytes:
-        """Take what has been received out of its chunks, and end the lease at the last one."""
+        """Take what has been received out of its chunks, and end the lease at the last one.
+
+        What stands before a broken chunk is given first: it can be trusted as much as before a cut.
+        """
         pieces: list[bytearray | bytes] = []
-        problem = ""
+        whole = 0  # pieces before the last chunk
+        event: object = None
         try:
-            while isinstance(event := self._parser.next_event(), h11.Data):
+            while self._problem is None and isinstance(event := self._parser.next_event(), h11.Data):
+                whole = len(pieces) if event.chunk_start else whole
                 pieces.append(event.data)
         except h11.RemoteProtocolError as error:
-            problem = _heads.without_quotes(error)
-        if problem:
+            if "chunk footer" in str(error):  # of this chunk it is not even known that it was one
+                del pieces[whole:]
+            kind = httpx.RemoteProtocolError if error.error_status_hint == _TOO_LARGE else BrokenBodyError
+            self._problem = kind(f"the chunked body is broken: {_heads.without_quotes(error)}")
+        if self._problem is not None and not pieces:
             self._lease.abandon()
-            raise httpx.RemoteProtocolError(f"the chunked body is broken: {problem}")
+            raise self._problem
         if isinstance(event, h11.EndOfMessage):
             self._is_ended = True
             self._is_reusable = self._is_reusable and not self._parser.trailing_data[0]
@@ -189,24 +212,18 @@ class UntilCloseBody(Body):
         return piece
 
 
-def body_of(answer: Answer, method: str, lease: Lease, *, asked_to_close: bool, silence: float) -> Body:
+def body_of(answer: Answer, lease: Lease, *, asked_to_close: bool, silence: float) -> Body:
     """Choose the body that the head announces, and give it the lease.
 
     Args:
         asked_to_close: Whether our own request said that the connection ends with it.
         silence: Longest wait for each piece, in seconds.
 
-    Raises:
-        httpx.RemoteProtocolError: If the head contradicts itself.
-
-    Source: RFC 9112, sections 6.3 and 9.3; a connection of HTTP/1.0 is not used again.
+    Source: RFC 9112, sections 6.3 and 9.3.
     """
-    framing = _heads.framing(method, answer.head)
-    is_closing = (
-        asked_to_close or answer.head.http_version < b"1.1" or _heads.asks_to_close(answer.head.headers.raw_items())
-    )
+    framing, is_reusable = answer.head.framing, not (asked_to_close or answer.head.is_closing)
     if isinstance(framing, int):
-        return LengthBody(lease, answer, framing, is_reusable=not is_closing, silence=silence)
+        return LengthBody(lease, answer, framing, is_reusable=is_reusable, silence=silence)
     if framing == _heads.CHUNKED:
-        return ChunkedBody(lease, answer, is_reusable=not is_closing, silence=silence)
+        return ChunkedBody(lease, answer, is_reusable=is_reusable, silence=silence)
     return UntilCloseBody(lease, answer, silence=silence)

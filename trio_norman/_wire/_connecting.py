@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,19 @@ import attrs
 import httpx
 import trio
 
+from .._sansio.addresses import AllowedHosts
+from .._sansio.limits import DEFAULT_LIMITS, Limits
 from .._version import __version__
 from ..errors import ConfigurationError, LocalFileError
+from ._sockets import Refusal
 from ._tls import default_context
 from ._transport import TrioTransport
 
 USER_AGENT = f"trio-norman/{__version__}"
+
+
+def _allowed(hosts: AllowedHosts | Iterable[str]) -> AllowedHosts:
+    return hosts if isinstance(hosts, AllowedHosts) else AllowedHosts.of(hosts)
 
 
 @attrs.frozen(kw_only=True)
@@ -28,13 +35,23 @@ class ConnectionSettings:
         connect_seconds: Limit on TCP connect and TLS handshake, each.
         head_seconds: Limit on a response head as a whole, from the request's last byte to the head's last byte.
         allow_http: Whether plain http to other machines is allowed; loopback always is.
+        allow_hosts: Hosts to which URLs that a service hands out (signed URLs, redirects) may lead, besides its own:
+            ``storage.example.org``, or ``*.example.org``. Without any: wherever the public internet reaches. This
+            machine and private networks are refused unless the service itself is there, or the host is named in full.
+        limits: How much of a peer's answers is taken in.
         transport: An httpx transport of your own (a proxy, HTTP/2, a unix socket). It stays yours: it is not closed.
+            It looks names up by itself, so only addresses that stand in a URL are judged.
+
+    Raises:
+        ConfigurationError: If an allowed host is no host.
     """
 
     ca_file: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     connect_seconds: float = 10.0
     head_seconds: float = 30.0
     allow_http: bool = False
+    allow_hosts: AllowedHosts = attrs.field(factory=AllowedHosts, converter=_allowed)
+    limits: Limits = DEFAULT_LIMITS
     transport: httpx.AsyncBaseTransport | None = None
 
     def timeouts(self) -> dict[str, float | None]:
@@ -68,8 +85,19 @@ async def new_transport(settings: ConnectionSettings, *, max_connections: int) -
         connect_limit=settings.connect_seconds,
         tls_limit=settings.connect_seconds,
         head_limit=settings.head_seconds,
+        max_head_bytes=settings.limits.head_bytes,
+        max_header_count=settings.limits.head_fields,
+        max_interim_responses=settings.limits.interim_answers,
         ssl_context=context,
     )
+
+
+def has_proxy(transport: httpx.AsyncBaseTransport | None) -> bool:
+    """Whether a transport of the user's is one of httpx's own that goes through a proxy.
+
+    httpx does not tell, and its errors do not say whom they could not connect to; where it changes, this is False.
+    """
+    return "Proxy" in type(getattr(transport, "_pool", None)).__name__
 
 
 def lower_headers(raw: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
@@ -77,6 +105,6 @@ def lower_headers(raw: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[str, str
     return ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in raw)
 
 
-def request_extensions(settings: ConnectionSettings) -> dict[str, Any]:
-    """Return the extensions that carry a request's limits to the transport."""
-    return {"timeout": settings.timeouts()}
+def request_extensions(settings: ConnectionSettings, refusal: Refusal | None) -> dict[str, Any]:
+    """Return the extensions that carry a request's limits, and what judges addresses, to the transport."""
+    return {"timeout": settings.timeouts(), "trio_norman.refusal": refusal}

@@ -5,52 +5,83 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 import httpx
 
 from ..errors import (
+    AddressError,
     ConnectError,
     HeadTimeoutError,
     InterruptedTransferError,
+    LimitExceededError,
     NameResolutionError,
     ProtocolError,
     ProxyError,
     SlowTransferError,
     TlsError,
     TransportError,
+    TrioNormanError,
 )
+from ._bodies import BrokenBodyError
+from ._heads import OverLimitError
+from ._sockets import AddressRefusedError
 
+HTTPX_ERRORS = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL)
 # What a transport says when the peer hangs up before its answer is whole; it has no type of its own in httpx.
 _HANG_UPS = ("disconnected", "peer closed", "incomplete", "connection ended")
 
 
 @contextmanager
-def errors_translated(method: str, url: str, *, in_body: bool = False) -> Iterator[None]:
-    """Turn what httpx raises inside the block into a `TransportError`.
+def errors_translated(method: str, url: str, *, in_body: bool = False, through_proxy: bool = False) -> Iterator[None]:
+    """Turn what httpx raises inside the block into an error of ours.
+
+    `through_proxy`: Whoever cannot be connected to is not the host of the URL then.
 
     The original is not kept, not even as the context: it carries the request, and with it a signed URL.
     """
     try:
         yield
-    except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as error:
-        translated = _translated(error, method, url, in_body=in_body)
+    except HTTPX_ERRORS as error:
+        failure = translated(error, method, url, in_body=in_body)
+        if through_proxy and isinstance(failure, ConnectError | NameResolutionError):
+            failure = ProxyError(method, url, failure.reason or failure.headline)
         try:
-            raise translated from None
+            raise failure from None
         finally:
-            translated.__context__ = None
+            failure.__context__ = None
 
 
-def _translated(error: Exception, method: str, url: str, *, in_body: bool) -> TransportError:
+class InnerFramesForgotten(AbstractContextManager[None]):
+    """Let go of the frames below, and of what was caught there, when an error of ours leaves the block.
+
+    Their variables hold URLs with their signatures, and answers as they came; some loggers print them.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Cut the error off; it goes on by itself."""
+        if isinstance(error, TrioNormanError):
+            error.__traceback__ = error.__context__ = error.__cause__ = None
+
+
+def translated(
+    error: Exception, method: str, url: str, *, in_body: bool = False
+) -> TransportError | LimitExceededError:
+    """Return what an error of httpx's is in our words. Raise it where the original is no more its context."""
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return HeadTimeoutError(method, url, "connecting took too long")
         case httpx.TimeoutException():
             return SlowTransferError(method, url) if in_body else HeadTimeoutError(method, url)
         case httpx.ProxyError():
-            return ProxyError(method, url)
+            return ProxyError(method, url, str(error))
         case httpx.ConnectError():
             return _connect_error(error, method, url)
+        case OverLimitError(limit=limit, unit=unit):
+            return LimitExceededError(method, url, "the response head", limit, unit)
         case httpx.RemoteProtocolError() if any(word in str(error).lower() for word in _HANG_UPS):
             return InterruptedTransferError(method, url)
         case httpx.NetworkError():
@@ -58,11 +89,13 @@ def _translated(error: Exception, method: str, url: str, *, in_body: bool) -> Tr
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return ProtocolError(method, url, "this URL cannot be requested")
         case _:
-            return ProtocolError(method, url, str(error))
+            return ProtocolError(method, url, str(error), again="yes" if isinstance(error, BrokenBodyError) else "once")
 
 
 def _connect_error(error: Exception, method: str, url: str) -> TransportError:
     for cause in _causes(error):
+        if isinstance(cause, AddressRefusedError):
+            return AddressError(method, url, str(cause))
         if isinstance(cause, socket.gaierror):
             temporary = cause.errno == socket.EAI_AGAIN
             return NameResolutionError(method, url, "temporary failure of the resolver" if temporary else "")

@@ -6,6 +6,7 @@ import contextlib
 import math
 import socket
 from collections.abc import AsyncGenerator, Mapping
+from typing import NamedTuple
 
 import attrs
 import h11
@@ -13,7 +14,7 @@ import httpx
 import trio
 
 from . import _heads, _sockets
-from ._heads import HeadLimits
+from ._heads import Head, HeadLimits, Question
 
 #: Read at once while a head is awaited, in bytes: a small answer comes whole, a large body is not copied twice.
 _HEAD_PIECE_BYTES = 128 * 1024
@@ -43,19 +44,18 @@ class Silences:
         return cls(given.get("connect"), given.get("read"), given.get("write"), given.get("pool"))
 
 
-@attrs.frozen
-class Answer:
+class Answer(NamedTuple):
     """The final head of a response, and where its body is to be taken from.
 
     Attributes:
         rest: Bytes that came after the head.
-        parser: Has parsed the head, and is ready to parse a chunked body.
+        parser: Has parsed the head, and is ready to parse a body in chunks; None where there is none to come.
         is_sent: Whether the peer waited for the whole request.
     """
 
-    head: h11.Response
+    head: Head
     rest: bytes
-    parser: h11.Connection
+    parser: h11.Connection | None
     is_sent: bool
 
 
@@ -66,16 +66,16 @@ class Exchange:
         is_answered: Whether the peer has sent anything at all.
     """
 
-    def __init__(self, sock: socket.socket, request: httpx.Request, limits: HeadLimits, silences: Silences) -> None:
+    def __init__(self, sock: socket.socket, question: Question, limits: HeadLimits, silences: Silences) -> None:
         self._socket = sock
-        self._request = request
+        self._question = question
         self._limits = limits
         self._silences = silences
-        self._parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=limits.bytes)
+        self._parser: h11.Connection | None = None
         self._received = b""
         self._searched = 0  # leading bytes of `_received` that hold no end of a head
         self._interim = 0
-        self._final: h11.Response | None = None
+        self._final: Head | None = None
         self._is_ended = False
         self._is_body_begun = False
         self.is_answered = False
@@ -83,8 +83,8 @@ class Exchange:
     @property
     def is_repeatable(self) -> bool:
         """Whether the request can be sent again, and does no more harm twice than once."""
-        has_body = isinstance(self._request.stream, httpx.ByteStream) or not self._is_body_begun
-        return has_body and self._request.method in _IDEMPOTENT
+        has_body = isinstance(self._question.stream, httpx.ByteStream) or not self._is_body_begun
+        return has_body and self._question.method in _IDEMPOTENT
 
     async def run(self) -> Answer:
         """Send the request, or as much of it as the peer waits for, and receive the final head.
@@ -115,31 +115,38 @@ class Exchange:
 
     async def _send(self) -> bool:
         """Send the request; False if the peer answered before it was all sent."""
-        head = _heads.request_head(self._parser, self._request)
-        stream = self._request.stream
-        if not isinstance(stream, httpx.AsyncByteStream):
-            raise TypeError("the body of the request can only be read synchronously")
-        if not isinstance(stream, httpx.ByteStream):
-            return await self._write(head) and await self._send_stream(stream)
-        body = b"".join([self._framed(chunk) async for chunk in stream if chunk]) + self._framed_end()
+        question = self._question
+        if question.plain is not None:
+            return await self._write(question.plain)
+        parser = self._parser = self._new_parser()
+        head, stream = _heads.request_head(parser, question), question.stream
+        if stream is not None and not isinstance(stream, httpx.ByteStream):
+            return await self._write(head) and await self._send_stream(stream, parser)
+        chunks = [] if stream is None else [_framed(parser, chunk) async for chunk in stream if chunk]
+        body = b"".join(chunks) + _framed_end(parser)
         if len(body) <= _JOINED_BODY_BYTES:
             return await self._write(head + body)
         return await self._write(head) and await self._write(body)
 
-    async def _send_stream(self, stream: httpx.AsyncByteStream) -> bool:
+    async def _send_stream(self, stream: httpx.AsyncByteStream, parser: h11.Connection) -> bool:
         self._is_body_begun = True
         chunks = aiter(stream)
         async with contextlib.aclosing(chunks) if isinstance(chunks, AsyncGenerator) else contextlib.nullcontext():
             async for chunk in chunks:
-                if self._has_answer_come() or not await self._write(self._framed(chunk)):
+                if self._has_answer_come() or not await self._write(_framed(parser, chunk)):
                     return False
-        return await self._write(self._framed_end())
+        return await self._write(_framed_end(parser))
 
-    def _framed(self, chunk: bytes) -> bytes:
-        return _heads.request_piece(self._parser, h11.Data(data=chunk))
+    def _new_parser(self) -> h11.Connection:
+        return h11.Connection(h11.CLIENT, max_incomplete_event_size=self._limits.bytes)
 
-    def _framed_end(self) -> bytes:
-        return _heads.request_piece(self._parser, h11.EndOfMessage())
+    def _told_parser(self) -> h11.Connection:
+        """Return a parser that knows the request, though it may have been sent without one."""
+        if self._parser is None:
+            self._parser = self._new_parser()
+            _heads.request_head(self._parser, self._question)
+            _framed_end(self._parser)
+        return self._parser
 
     async def _write(self, data: bytes) -> bool:
         return await _sockets.send_all(
@@ -159,7 +166,7 @@ class Exchange:
         self._is_ended = not data
         self.is_answered = self.is_answered or bool(data)
 
-    def _find_final_head(self) -> h11.Response | None:
+    def _find_final_head(self) -> Head | None:
         """Parse the heads that are here, up to the final one, which leaves the body's first bytes in `_received`."""
         while self._final is None:
             end = _heads.head_end(self._received, self._searched, self._limits)
@@ -167,19 +174,25 @@ class Exchange:
                 self._searched = len(self._received)
                 break
             head, self._received, self._searched = self._received[:end], self._received[end:], 0
-            event = _heads.response_head(self._parser, head, self._limits)
-            if isinstance(event, h11.Response):
-                self._final = event
-            else:
+            self._final = self._read_head(head)
+            if self._final is None:
                 self._count_interim()
         return self._final
 
+    def _read_head(self, head: bytes) -> Head | None:
+        method = self._question.method
+        plain = _heads.plain_head(head, self._limits)
+        if plain is not None and method != "HEAD":
+            return plain
+        return _heads.careful_head(self._told_parser(), head, method)
+
     def _count_interim(self) -> None:
         self._interim += 1
-        if self._interim > self._limits.interim:
-            raise httpx.RemoteProtocolError(f"more than {self._limits.interim} interim responses")
+        most = self._limits.interim
+        if self._interim > most:
+            raise _heads.OverLimitError(f"more than {most} interim responses", most, "interim responses")
 
-    async def _receive_final_head(self) -> h11.Response:
+    async def _receive_final_head(self) -> Head:
         until = trio.current_time() + self._limits.seconds
         while (head := self._find_final_head()) is None:
             if self._is_ended:
@@ -191,5 +204,18 @@ class Exchange:
     async def _read(self, until: float) -> bytes:
         silence = self._silences.read
         return await _sockets.receive(
-            self._socket, _HEAD_PIECE_BYTES, awaited="the response head", silence=silence, until=until
+            self._socket,
+            _HEAD_PIECE_BYTES,
+            awaited="the response head",
+            silence=silence,
+            until=until,
+            is_later=not self.is_answered,
         )
+
+
+def _framed(parser: h11.Connection, chunk: bytes) -> bytes:
+    return _heads.request_piece(parser, h11.Data(data=chunk))
+
+
+def _framed_end(parser: h11.Connection) -> bytes:
+    return _heads.request_piece(parser, h11.EndOfMessage())

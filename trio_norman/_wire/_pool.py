@@ -13,11 +13,12 @@ from . import _sockets
 
 
 class Origin(NamedTuple):
-    """Whom a connection leads to: it serves this scheme, host and port alone."""
+    """Whom a connection leads to: it serves this scheme, host and port alone, for requests that trust alike."""
 
     scheme: str
     host: bytes
     port: int
+    pinned_pem: str | None = None
 
 
 class Lease:

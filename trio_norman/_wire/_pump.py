@@ -15,7 +15,9 @@ import socket
 import ssl
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import trio
@@ -27,7 +29,9 @@ from ._sockets import reason
 WORTH_IT = 256 * 1024  # bytes; a shorter body costs less through the Trio thread
 _PIPE = 2**20  # bytes, what an ordinary user may ask for
 _BUFFER = 512 * 1024  # bytes
+_MOST_FREE = 16  # buffers that are kept
 _NAP = 0.05  # seconds that a thread waits for the peer before it looks whether it is still wanted
+_TRIES = 100  # within a second, where a file system says to come again
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -80,6 +84,8 @@ class Pump(ABC):
             while moved < at_most:
                 self._ready = self._ready or self._fill(at_most - moved)
                 if self._ready:
+                    if moved and os.fstat(fd).st_size < offset + moved:
+                        break  # somebody has cut the file: another byte would hide it
                     step = self._drain(fd, offset + moved, min(self._ready, at_most - moved))
                     moved += step
                     self._ready -= step
@@ -112,10 +118,12 @@ class Pump(ABC):
         """Write bytes that are ready; return how many."""
 
     def _move_leading(self, fd: int, offset: int, at_most: int) -> int:
-        piece = self._body.leading[:at_most]
-        written = os.pwrite(fd, piece, offset) if piece else 0
-        self._body.leading = self._body.leading[written:]
-        return written
+        moved = 0
+        while self._body.leading and moved < at_most:  # a short write is legal: nothing else may come before the rest
+            written = persistently(os.pwrite, fd, self._body.leading[: at_most - moved], offset + moved)
+            self._body.leading = self._body.leading[written:]
+            moved += written
+        return moved
 
     def _ended(self) -> _PeerError:
         return _PeerError(f"it ended {self._body.remaining - self._ready} bytes before the body's end")
@@ -124,7 +132,7 @@ class Pump(ABC):
 class SplicePump(Pump):
     """Plain HTTP on Linux: the bytes go from socket to pipe to file inside the kernel."""
 
-    def __init__(self, body: LengthBody, url: str) -> None:
+    def __init__(self, body: LengthBody, url: str, _: Buffers) -> None:
         super().__init__(body, url)
         self._out, self._into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         with suppress(OSError):  # with less room it takes more calls
@@ -154,7 +162,7 @@ class SplicePump(Pump):
 
     def _drain(self, fd: int, offset: int, count: int) -> int:
         try:
-            return os.splice(self._out, fd, count, offset_dst=offset, flags=os.SPLICE_F_MOVE)
+            return persistently(os.splice, self._out, fd, count, offset_dst=offset, flags=os.SPLICE_F_MOVE)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -163,16 +171,33 @@ class SplicePump(Pump):
     def _copy(self, fd: int, offset: int, count: int) -> int:
         data, done = memoryview(os.read(self._out, count)), 0
         while done < len(data):  # what has left the pipe must be written now
-            done += os.pwrite(fd, data[done:], offset + done)
+            done += persistently(os.pwrite, fd, data[done:], offset + done)
         return done
+
+
+@attrs.define(eq=False)
+class Buffers:
+    """Buffers that wait for the next body: a new one costs the kernel more than a small body does."""
+
+    _free: list[bytearray] = attrs.field(init=False, factory=list)
+
+    def take(self) -> bytearray:
+        """Return one that nobody uses."""
+        return self._free.pop() if self._free else bytearray(_BUFFER)
+
+    def give_back(self, buffer: bytearray) -> None:
+        """Keep one for the next body."""
+        if len(self._free) < _MOST_FREE:
+            self._free.append(buffer)
 
 
 class BufferPump(Pump):
     """HTTPS, and plain HTTP elsewhere: the bytes go through one buffer that is used again and again."""
 
-    def __init__(self, body: LengthBody, url: str) -> None:
+    def __init__(self, body: LengthBody, url: str, buffers: Buffers) -> None:
         super().__init__(body, url)
-        self._buffer = memoryview(bytearray(min(_BUFFER, body.remaining)))
+        self._buffers, self._whole = buffers, buffers.take()
+        self._buffer = memoryview(self._whole)
         self._start = 0
 
     @classmethod
@@ -181,7 +206,9 @@ class BufferPump(Pump):
         return True
 
     def close(self) -> None:
-        """Nothing is held but memory."""
+        """Give the buffer back."""
+        self._buffer.release()
+        self._buffers.give_back(self._whole)
 
     def _fill(self, at_most: int) -> int:
         room, held = self._buffer[:at_most], 0
@@ -203,7 +230,7 @@ class BufferPump(Pump):
         return held
 
     def _drain(self, fd: int, offset: int, count: int) -> int:
-        written = os.pwrite(fd, self._buffer[self._start : self._start + count], offset)
+        written = persistently(os.pwrite, fd, self._buffer[self._start : self._start + count], offset)
         self._start += written
         return written
 
@@ -212,16 +239,27 @@ class BufferPump(Pump):
 KINDS: tuple[type[SplicePump] | type[BufferPump], ...] = (SplicePump, BufferPump)
 
 
-def pump_for(body: object, url: str) -> Pump | None:
+def persistently(write: Callable[..., int], *args: Any, **options: Any) -> int:
+    """Call what writes to a file again for as long as it says to come again, up to a second; return what it does."""
+    for _ in range(_TRIES):
+        try:
+            return write(*args, **options)
+        except BlockingIOError:
+            time.sleep(1 / _TRIES)
+    return write(*args, **options)
+
+
+def pump_for(body: object, url: str, buffers: Buffers) -> Pump | None:
     """Return the cheapest pump for a body; None where its pieces must go through the Trio thread.
 
     Args:
         body: What a response has as the extension ``trio_norman.body``, None without it.
         url: Where it comes from, without its query; for errors.
+        buffers: Where those that need one find it.
     """
     if not isinstance(body, LengthBody) or body.remaining < WORTH_IT:
         return None
-    return next((kind(body, url) for kind in KINDS if kind.suits(body.socket)), None)
+    return next((kind(body, url, buffers) for kind in KINDS if kind.suits(body.socket)), None)
 
 
 def _is_cancelled() -> bool:

@@ -11,23 +11,31 @@ import math
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import httpx
 import trio
 
+from .._sansio.address_kinds import in_turn
+
 T = TypeVar("T")
+Refusal = Callable[[str], str]
 
 #: Longest piece that is read at once, in bytes; more than this gains nothing measurable.
 PIECE_BYTES = 256 * 1024
 #: Longest TLS record, in bytes (RFC 8446, section 5.1): a TLS socket never gives more at once.
 _RECORD_BYTES = 16 * 1024
+_HEAD_START = 0.25  # seconds until the next address is tried as well (RFC 8305, section 5)
 _NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
 _FULL = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 
 
-async def connect(host: bytes, port: int) -> socket.socket:
+class AddressRefusedError(OSError):
+    """No address of a name may be contacted; its text says why."""
+
+
+async def connect(host: bytes, port: int, refusal: Refusal | None = None) -> socket.socket:
     """Open a TCP connection to the first address of `host` that answers, and make it non-blocking.
 
     Every address that is contacted is contacted from here.
@@ -35,8 +43,11 @@ async def connect(host: bytes, port: int) -> socket.socket:
     Args:
         host: Name or address, as ASCII bytes; an IPv6 address without brackets.
         port: TCP port.
+        refusal: Says why an address must not be contacted, or nothing. The name is looked up once, and only addresses
+            that this lookup gave, and that were not refused, are contacted. Without it, the user trusts the host.
 
     Raises:
+        AddressRefusedError: If every address is refused; nobody was contacted.
         socket.gaierror: If the name does not resolve.
         OSError: If no address accepts; its cause is a group with one error for each address.
 
@@ -44,10 +55,68 @@ async def connect(host: bytes, port: int) -> socket.socket:
 
     Source: RFC 8305, as `trio.open_tcp_stream` does it, which also sets TCP_NODELAY.
     """
-    stream = await trio.open_tcp_stream(host, port)
+    if refusal is None:
+        stream = await trio.open_tcp_stream(host, port)
+    else:
+        stream = await _open_first(await _permitted(host, port, refusal), port)
     opened = socket.socket(fileno=stream.socket.detach())
     opened.setblocking(False)
     return opened
+
+
+async def _permitted(host: bytes, port: int, refusal: Refusal) -> list[str]:
+    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    refusals = {address: refusal(address) for address in in_turn(str(entry[4][0]) for entry in found)}
+    permitted = [address for address, why in refusals.items() if not why]
+    if not permitted:
+        raise AddressRefusedError(next(iter(refusals.values()), "the name has no address"))
+    return permitted
+
+
+async def _open_first(addresses: Sequence[str], port: int) -> trio.SocketStream:
+    """Connect to the first of several literal addresses that answers; each gets a head start before the next one.
+
+    Trio's own function takes names only, and would look them up again.
+    """
+    if len(addresses) == 1:
+        return await trio.open_tcp_stream(addresses[0], port)
+    opened: list[trio.SocketStream] = []
+    failures: list[OSError] = []
+
+    async def attempt(address: str, failed: trio.Event) -> None:
+        try:
+            opened.append(await trio.open_tcp_stream(address, port))
+            nursery.cancel_scope.cancel(reason="an address has answered")
+        except OSError as error:
+            failures.append(error)
+            failed.set()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                failed = trio.Event()
+                nursery.start_soon(attempt, address, failed)
+                with trio.move_on_after(_HEAD_START):
+                    await failed.wait()
+        if not opened:
+            causes = [each for failure in failures for each in _each_cause(failure)]
+            raise OSError("no address accepts connections") from ExceptionGroup("each address", causes)
+        return opened.pop(0)
+    finally:
+        for late in opened:
+            late.socket.close()
+
+
+def _each_cause(error: OSError) -> Sequence[Exception]:
+    return error.__cause__.exceptions if isinstance(error.__cause__, ExceptionGroup) else (error,)
+
+
+def peer_address(sock: socket.socket) -> str:
+    """Return the address at the other end; empty if the connection is gone."""
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def close(sock: socket.socket) -> None:
@@ -88,7 +157,13 @@ def receive_nowait(sock: socket.socket, at_most: int) -> bytes | None:
 
 
 async def receive(
-    sock: socket.socket, at_most: int, *, awaited: str, silence: float = math.inf, until: float = math.inf
+    sock: socket.socket,
+    at_most: int,
+    *,
+    awaited: str,
+    silence: float = math.inf,
+    until: float = math.inf,
+    is_later: bool = False,
 ) -> bytes:
     """Read up to `at_most` bytes, at least one; ``b""`` at the end of the stream.
 
@@ -96,6 +171,7 @@ async def receive(
         awaited: What is expected, for the errors' text.
         silence: Longest wait from now, in seconds.
         until: End of the wait on Trio's clock.
+        is_later: Whether nothing is expected to be there yet.
 
     Raises:
         httpx.ReadTimeout: If nothing came in time.
@@ -105,9 +181,12 @@ async def receive(
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     try:
-        data = _read_or_none(sock, at_most)
+        # A plain socket need not be asked before the wait for an answer to what has just been sent.
+        data = None if is_later and not isinstance(sock, ssl.SSLSocket) else _read_or_none(sock, at_most)
         if data is None:
             deadline = min(until, trio.current_time() + silence)
+            if is_later:
+                await _wait(trio.lowlevel.wait_readable, sock, deadline)
             return await _persist(sock, lambda: _read(sock, at_most), trio.lowlevel.wait_readable, deadline)
     except trio.TooSlowError:
         raise httpx.ReadTimeout(f"{awaited} did not come in time") from None

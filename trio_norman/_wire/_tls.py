@@ -10,6 +10,31 @@ import trio
 
 from . import _sockets
 
+LONGEST_PEM = 64 * 1024  # characters that are pinned at most
+_MOST_PINNED = 64  # contexts that are kept; one takes well under a millisecond to build
+
+
+def pinned_context(pem: str) -> ssl.SSLContext:
+    """Build a context that trusts the given certificates and nobody else; host names are verified all the same.
+
+    A certificate may be self-signed, or an authority's, or issued by one that is not there.
+
+    Raises:
+        ValueError: If the text holds no certificate, or is longer than 64 KiB.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    problem = "it is longer than 64 KiB" if len(pem) > LONGEST_PEM or not pem.isascii() else ""
+    try:
+        context.load_verify_locations(cadata="" if problem else pem)
+    except (ssl.SSLError, ValueError):
+        problem = problem or "it holds no certificate"
+    if problem:
+        raise ValueError(problem)
+    return context
+
 
 def default_context() -> ssl.SSLContext:
     """Build the context that the transport uses unless it is given one.
@@ -46,16 +71,18 @@ class Tls:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._building = trio.Lock()
+        self._pinned: dict[str, ssl.SSLContext] = {}
         self._context = None if context is None else _negotiating(context)
 
-    async def wrap(self, plain: socket.socket, host: bytes) -> ssl.SSLSocket:
+    async def wrap(self, plain: socket.socket, host: bytes, pinned_pem: str | None = None) -> ssl.SSLSocket:
         """Turn a connected socket into a TLS socket after a handshake; `plain` is used up.
 
         Args:
             host: The name that the certificate must bear, and that is sent as SNI unless it is an address.
+            pinned_pem: Certificates that are trusted instead of what the context trusts.
 
         Raises:
-            ValueError: If no certificate could bear this name.
+            ValueError: If no certificate could bear this name, or nothing that is pinned is a certificate.
             ssl.SSLError: If either side refuses; `ssl.SSLCertVerificationError` if we do.
             OSError: If the connection breaks.
 
@@ -63,7 +90,7 @@ class Tls:
         """
         wrapped: socket.socket = plain
         try:
-            context = await self._ready_context()
+            context = await self._ready_context() if pinned_pem is None else self._pinned_context(pinned_pem)
             # RFC 6066, section 3: the name goes without the trailing dot of a fully qualified one.
             name = host.decode("ascii").rstrip(".")
             # Whatever `wrap_socket` refuses by itself, it leaves open: refuse it first.
@@ -77,6 +104,13 @@ class Tls:
             _sockets.close(wrapped)
             raise
         return encrypted
+
+    def _pinned_context(self, pem: str) -> ssl.SSLContext:
+        if pem not in self._pinned:
+            if len(self._pinned) >= _MOST_PINNED:
+                self._pinned.clear()
+            self._pinned[pem] = _negotiating(pinned_context(pem))
+        return self._pinned[pem]
 
     async def _ready_context(self) -> ssl.SSLContext:
         if self._context is None:

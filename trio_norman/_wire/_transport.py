@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import trio
 
 from .._sansio.pooling import PoolLedger
 from . import _sockets
-from ._bodies import LengthBody, body_of
+from ._bodies import Body, LengthBody, body_of
 from ._exchange import Answer, Exchange, Silences
-from ._heads import HeadLimits, asks_to_close
+from ._heads import Head, HeadLimits, Question, asks_to_close
 from ._pool import Lease, Origin, Pool
 from ._tls import Tls
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+#: Extension of a request: the certificates, in PEM form, that its peer is trusted by, and by no others.
+PINNED_PEM = "trio_norman.pinned_pem"
+
+
+class Reply(NamedTuple):
+    """A response: whoever has it reads the body to its end, or closes it."""
+
+    head: Head
+    body: Body
+    peer: str  # the address that it came from
 
 
 class TrioTransport(httpx.AsyncBaseTransport):
@@ -29,7 +39,8 @@ class TrioTransport(httpx.AsyncBaseTransport):
     once and unseen (RFC 9110, section 9.2.2).
 
     The timeouts of an `httpx` request hold as well, each for one step, whichever is shorter. There is no proxy,
-    no HTTP/2 and no upgrade. It may be created outside Trio.
+    no HTTP/2 and no upgrade. It may be created outside Trio. A request whose extension ``trio_norman.pinned_pem`` holds
+    certificates trusts these and nobody else, on connections that it shares with its like alone.
 
     Args:
         max_connections: Connections open at one time, idle ones included; further requests wait their turn.
@@ -105,13 +116,40 @@ class TrioTransport(httpx.AsyncBaseTransport):
         Cancellation: the connection is closed and its place in the pool is free. Whether the peer has seen the
         request is unknown.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        origin = _origin_of(request.url)
+        origin = origin_of(request.url)._replace(pinned_pem=request.extensions.get(PINNED_PEM))
+        fields = request.headers.raw
+        if not isinstance(request.stream, httpx.AsyncByteStream):
+            raise TypeError("the body of the request can only be read synchronously")
+        question = Question(request.method, request.url.raw_path, fields, request.stream)
+        asked_to_close = asks_to_close([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields])
+        refusal = request.extensions.get("trio_norman.refusal")
         silences = Silences.of(request)
+        reply = await self.ask(origin, question, silences, asked_to_close=asked_to_close, refusal=refusal)
+        return _response(reply)
+
+    @trio.lowlevel.enable_ki_protection
+    async def ask(
+        self,
+        origin: Origin,
+        question: Question,
+        silences: Silences,
+        *,
+        asked_to_close: bool = False,
+        refusal: _sockets.Refusal | None = None,
+    ) -> Reply:
+        """Do what `handle_async_request` does, without its types: half the work of a small request is in them.
+
+        `refusal` says why an address must not be contacted, or nothing; see `_sockets.connect`.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         lease = await self._pool.lease(origin, seconds=silences.pool)
         try:
-            answer = await self._answer(lease, origin, request, silences)
-            return _response(answer, request, lease, silences.read)
+            if refusal is not None:
+                _judge(lease, origin, refusal)
+            answer = await self._answer(lease, origin, question, silences, refusal)
+            peer = "" if lease.socket is None else _sockets.peer_address(lease.socket)  # the body may end the lease
+            body = body_of(answer, lease, asked_to_close=asked_to_close, silence=silences.read)
+            return Reply(answer.head, body, peer)
         except BaseException:
             lease.abandon()
             raise
@@ -125,9 +163,11 @@ class TrioTransport(httpx.AsyncBaseTransport):
         """
         self._pool.close()
 
-    async def _answer(self, lease: Lease, origin: Origin, request: httpx.Request, silences: Silences) -> Answer:
+    async def _answer(
+        self, lease: Lease, origin: Origin, question: Question, silences: Silences, refusal: _sockets.Refusal | None
+    ) -> Answer:
         if lease.socket is not None:
-            exchange = Exchange(lease.socket, request, self._head_limits, silences)
+            exchange = Exchange(lease.socket, question, self._head_limits, silences)
             try:
                 return await exchange.run()
             except (httpx.NetworkError, httpx.RemoteProtocolError):
@@ -135,22 +175,24 @@ class TrioTransport(httpx.AsyncBaseTransport):
                 if exchange.is_answered or not exchange.is_repeatable:
                     raise
             lease.drop_connection()
-        lease.socket = await self._open(origin, silences.connect)
-        return await Exchange(lease.socket, request, self._head_limits, silences).run()
+        lease.socket = await self._open(origin, silences.connect, refusal)
+        return await Exchange(lease.socket, question, self._head_limits, silences).run()
 
-    async def _open(self, origin: Origin, silence: float) -> socket.socket:
-        sock = await self._connect(origin, min(self._connect_limit, silence))
+    async def _open(self, origin: Origin, silence: float, refusal: _sockets.Refusal | None) -> socket.socket:
+        sock = await self._connect(origin, min(self._connect_limit, silence), refusal)
         if origin.scheme == "http":
             return sock
         return await self._encrypt(sock, origin, min(self._tls_limit, silence))
 
-    async def _connect(self, origin: Origin, seconds: float) -> socket.socket:
+    async def _connect(self, origin: Origin, seconds: float, refusal: _sockets.Refusal | None) -> socket.socket:
         at = _shown(origin)
         try:
             with trio.fail_after(seconds):
-                return await _sockets.connect(origin.host, origin.port)
+                return await _sockets.connect(origin.host, origin.port, refusal)
         except trio.TooSlowError:
             raise httpx.ConnectTimeout(f"no connection to {at} within {seconds:g} s") from None
+        except _sockets.AddressRefusedError as error:
+            raise httpx.ConnectError(f"{at} is not contacted: {error}") from error
         except socket.gaierror as error:
             raise httpx.ConnectError(f"the name of {at} does not resolve: {_sockets.reason(error)}") from error
         except OSError as error:
@@ -160,7 +202,7 @@ class TrioTransport(httpx.AsyncBaseTransport):
         at = _shown(origin)
         try:
             with trio.fail_after(seconds):
-                return await self._tls.wrap(sock, origin.host)
+                return await self._tls.wrap(sock, origin.host, origin.pinned_pem)
         except trio.TooSlowError:
             raise httpx.ConnectTimeout(f"no TLS handshake with {at} within {seconds:g} s") from None
         except OSError as error:
@@ -169,11 +211,25 @@ class TrioTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"no TLS connection to {at}: no certificate can bear this name") from error
 
 
-def _origin_of(url: httpx.URL) -> Origin:
+def origin_of(url: httpx.URL) -> Origin:
+    """Return whom a URL leads to.
+
+    Raises:
+        httpx.UnsupportedProtocol: If it is neither http nor https, or names no host.
+    """
     scheme, host = url.scheme, url.raw_host
     if scheme not in _DEFAULT_PORTS or not host:
         raise httpx.UnsupportedProtocol("a URL needs the scheme http or https, and a host")
     return Origin(scheme, host, url.port or _DEFAULT_PORTS[scheme])
+
+
+def _judge(lease: Lease, origin: Origin, refusal: _sockets.Refusal) -> None:
+    """Refuse a kept connection whose other end this request must not contact: it was opened for one that may."""
+    peer = "" if lease.socket is None else _sockets.peer_address(lease.socket)
+    if not peer:
+        lease.drop_connection()
+    elif why := refusal(peer):
+        raise httpx.ConnectError(f"{_shown(origin)} is not contacted: {why}") from _sockets.AddressRefusedError(why)
 
 
 def _shown(origin: Origin) -> str:
@@ -181,12 +237,14 @@ def _shown(origin: Origin) -> str:
     return f"[{host}]:{origin.port}" if ":" in host else f"{host}:{origin.port}"
 
 
-def _response(answer: Answer, request: httpx.Request, lease: Lease, silence: float) -> httpx.Response:
-    head = answer.head
-    asked_to_close = asks_to_close(request.headers.raw)
-    body = body_of(answer, request.method, lease, asked_to_close=asked_to_close, silence=silence)
-    version = b"HTTP/" + head.http_version
-    extensions: dict[str, Any] = {"http_version": version, "reason_phrase": head.reason}
+def _response(reply: Reply) -> httpx.Response:
+    head, body, peer = reply
+    extensions: dict[str, Any] = {
+        "http_version": f"HTTP/{head.version}".encode("ascii"),
+        "reason_phrase": head.reason.encode("latin-1"),
+        "trio_norman.peer": peer,
+    }
     if isinstance(body, LengthBody) and body.remaining:
         extensions["trio_norman.body"] = body
-    return httpx.Response(head.status_code, headers=head.headers.raw_items(), stream=body, extensions=extensions)
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.fields]
+    return httpx.Response(head.status, headers=fields, stream=body, extensions=extensions)
