@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import attrs
-import httpx
 import trio
 
 from trio_norman import Secret, Source
@@ -15,7 +14,7 @@ from trio_norman._wire._fetching import Answer
 from trio_norman.transfer import Link
 
 
-class _Pieces(httpx.AsyncByteStream):
+class _Pieces:
     def __init__(self, body: bytes, piece: int, pause: float) -> None:
         self._body, self._piece, self._pause = body, piece, pause
 
@@ -64,8 +63,6 @@ class FakeStore:
         headers.append(("content-length", str(len(part))))
         self.open_answers += 1
         try:
-            yield Answer(
-                url.reveal(), status, headers, httpx.Response(status, stream=_Pieces(part, self.piece, self.pause))
-            )
+            yield Answer(url.reveal(), status, headers, _Pieces(part, self.piece, self.pause))
         finally:
             self.open_answers -= 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import pytest
@@ -18,11 +18,17 @@ MiB = 2**20
 BODY = bytes(range(256)) * 4096 * 2 + b"end"  # 2 MiB and a bit: partial, sidecar, several blocks
 
 
+class Cancellable(Protocol):
+    """A cancel scope, or what cancels one."""
+
+    def cancel(self) -> None: ...
+
+
 @attrs.define(eq=False)
 class CancelAt(trio.abc.Instrument):
     """Counts the steps of all tasks below one scope and cancels it at a given one."""
 
-    scope: trio.CancelScope
+    scope: Cancellable
     step: int | None
     steps: int = 0
 

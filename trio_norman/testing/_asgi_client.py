@@ -79,7 +79,7 @@ class _AnswerStream(httpx.AsyncByteStream, AsyncIterator[bytes]):
                 return await self._receive_body.receive()
         except trio.EndOfChannel:
             if not self._exchange.is_whole:
-                raise httpx.RemoteProtocolError("the application ended inside its answer") from None
+                raise httpx.RemoteProtocolError("incomplete answer: the application ended inside it") from None
             raise StopAsyncIteration from None
 
     async def aclose(self) -> None:

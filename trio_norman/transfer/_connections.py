@@ -30,15 +30,19 @@ class Connections:
         """Whether whoever works on a part should stop after it: a file waits, or the target has sunk."""
         return bool(self._files) or self.busy > self.target
 
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold one slot inside the block, for a file. Cancellation: none is held."""
+    async def take_for_file(self) -> None:
+        """Wait for a slot in turn, and take it; give it back with `release`. Cancellation: none is held."""
         if self.busy >= self.target or self._files:
             await self._files.park()  # whoever wakes us has taken the slot for us
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
             self.busy += 1
         self._last_file = trio.current_time()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Hold one slot inside the block, for a file. Cancellation: none is held."""
+        await self.take_for_file()
         try:
             yield
         finally:
@@ -53,6 +57,19 @@ class Connections:
                 return
             with trio.move_on_at(quiet_at if free == 1 else math.inf):
                 await self._spare.park()
+
+    async def give_way(self) -> None:
+        """Let go of a slot that is held, if the target has sunk below what is busy, and take one again in turn.
+
+        Cancellation: the slot counts as held, as before.
+        """
+        if self.busy > self.target:
+            self.release()
+            try:
+                await self.take_for_file()
+            except BaseException:
+                self.busy += 1
+                raise
 
     def release(self) -> None:
         """Give a slot back."""

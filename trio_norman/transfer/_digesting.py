@@ -69,13 +69,30 @@ class Digester:
             self._position = start + count
 
     async def digests(self, algorithms: Iterable[str]) -> dict[str, str]:
-        """Return the digests of the complete file; those that were not followed are computed now."""
-        missing = {name: new_hasher(name) for name in algorithms if name not in self._hashers}
+        """Return the digests of the complete file; those that were not followed are computed now.
+
+        Raises:
+            ChecksumMismatchError: If bytes are not on disk any more that were read there before.
+        """
+        followed = {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+        may_have_holes: bool = await trio.to_thread.run_sync(self.part.may_have_holes, limiter=self.limiter)
+        if followed and may_have_holes:
+            await self._compare(followed)
+        return followed | await self._read_again(name for name in algorithms if name not in followed)
+
+    async def _compare(self, followed: Mapping[str, str]) -> None:
+        for algorithm, digest in (await self._read_again(followed)).items():
+            if digest != followed[algorithm]:
+                why = "somebody changed the partial file"
+                raise ChecksumMismatchError(self.part.name, why, algorithm, followed[algorithm], digest)
+
+    async def _read_again(self, algorithms: Iterable[str]) -> dict[str, str]:
+        hashers = {name: new_hasher(name) for name in algorithms}
         size = self.ledger.size or 0
-        for start in range(0, size if missing else 0, _STEP):
+        for start in range(0, size if hashers else 0, _STEP):
             count = min(_STEP, size - start)
-            await trio.to_thread.run_sync(_hash_span, self.part, missing, start, count, limiter=self.limiter)
-        return {name: hasher.hexdigest() for name, hasher in (self._hashers | missing).items()}
+            await trio.to_thread.run_sync(_hash_span, self.part, hashers, start, count, limiter=self.limiter)
+        return {name: hasher.hexdigest() for name, hasher in hashers.items()}
 
 
 def _hash_span(part: Part, hashers: Mapping[str, Hasher], start: int, count: int) -> None:
@@ -118,6 +135,14 @@ def _hash_next(name: str, fd: int, hashers: Mapping[str, Hasher]) -> bool:
             for hasher in hashers.values():
                 hasher.update(piece)
     return True
+
+
+def digests_of(body: bytes, algorithms: Iterable[str]) -> dict[str, str]:
+    """Return digests of bytes in memory."""
+    hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
+    for hasher in hashers.values():
+        hasher.update(body)
+    return {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()}
 
 
 def wanted_algorithms(announced: Mapping[str, str], *, verify: bool) -> list[str]:

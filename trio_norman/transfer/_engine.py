@@ -7,25 +7,36 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
-from .._sansio.names import NameSet, safe_name
+from .._sansio.names import safe_name
 from .._wire._connecting import ConnectionSettings
 from .._wire._fetching import open_fetcher
 from ..errors import FileNameError
 from ._folder import Folder, Sight
-from ._item import download_item
+from ._item import download_item, result_of_present_file
 from ._links import Links
 from ._model import DownloadFinished, DownloadOptions, DownloadResult, Fetch, OnEvent, Options, Outcome, Source
+from ._names import BatchNames
 from ._shop import Progress, Shop, most_connections
 
+T = TypeVar("T")
 Sources = Iterable[Source] | AsyncIterable[Source]
 
 _Task = tuple[Source, Sight, Links]
+
+
+@attrs.frozen
+class _Again:
+    """A source that was listed before in this batch, under the same name."""
+
+    source: Source
+
+
 _GROUP = 16  # sources that are listed, and looked for on the disk, at once
 
 
@@ -39,6 +50,7 @@ class Downloads:
 
     _results: trio.MemoryReceiveChannel[DownloadResult]
     _shop: Shop
+    _all_taken: trio.Event | None = attrs.field(init=False, default=None)
 
     @property
     def progress(self) -> Progress:
@@ -49,7 +61,16 @@ class Downloads:
         return self
 
     async def __anext__(self) -> DownloadResult:
-        return await self._results.__anext__()
+        result = await self._results.__anext__()
+        if self._all_taken is not None and not self._results.statistics().current_buffer_used:
+            self._all_taken.set()
+        return result
+
+    async def wait_taken(self) -> None:
+        """Wait until the results that are there have been taken."""
+        if self._results.statistics().current_buffer_used:
+            self._all_taken = trio.Event()
+            await self._all_taken.wait()
 
 
 @asynccontextmanager
@@ -126,14 +147,17 @@ async def run_downloads(
         folder = await trio.to_thread.run_sync(Folder.open, Path(dest))
         stack.callback(folder.close)
         shop = Shop(fetch, folder, chosen, on_event)
-        send_result, receive_result = trio.open_memory_channel[DownloadResult](0)
+        send_result, receive_result = trio.open_memory_channel[DownloadResult](chosen.max_concurrency)
         # The receiving end stays open: whoever is busy with the last result must meet the end of the list afterwards.
-        task_status.started(Downloads(receive_result, shop))
+        downloads = Downloads(receive_result, shop)
+        task_status.started(downloads)
         with lone_error_unwrapped():
-            await _run(shop, sources, send_result)
+            await _run(shop, sources, send_result, downloads)
 
 
-async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel[DownloadResult]) -> None:
+async def _run(
+    shop: Shop, sources: Sources, send_result: trio.MemorySendChannel[DownloadResult], downloads: Downloads
+) -> None:
     failures: list[Exception] = []
     with send_result:  # to the very end: whoever takes the results must not be done before we are
         async with trio.open_nursery() as helpers:
@@ -141,13 +165,17 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
             helpers.start_soon(shop.climb)
             with lone_error_unwrapped():
                 async with trio.open_nursery() as nursery:
+                    names = BatchNames()
                     send_unsigned, receive_unsigned = trio.open_memory_channel[_Task](0)
-                    send_task, receive_task = trio.open_memory_channel[_Task](0)
-                    nursery.start_soon(_list, shop, sources, send_unsigned, send_task, send_result.clone(), failures)
+                    send_task, receive_task = trio.open_memory_channel[_Task](shop.options.max_concurrency)
+                    nursery.start_soon(
+                        _list, shop, sources, names, send_unsigned, send_task, send_result.clone(), failures
+                    )
                     for _ in range(shop.options.max_concurrency):
                         nursery.start_soon(_sign, shop, receive_unsigned, send_task.clone())
-                        nursery.start_soon(_work, shop, receive_task, send_result.clone())
+                        nursery.start_soon(_work, shop, names, receive_task, send_result.clone())
             helpers.cancel_scope.cancel()
+        await downloads.wait_taken()  # whoever is slow in taking results gets them before an error all the same
         if failures:
             raise failures[0]
 
@@ -155,13 +183,13 @@ async def _run(shop: Shop, sources: Sources, send_result: trio.MemorySendChannel
 async def _list(
     shop: Shop,
     sources: Sources,
+    names: BatchNames,
     send_unsigned: trio.MemorySendChannel[_Task],
     send_task: trio.MemorySendChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
     failures: list[Exception],
 ) -> None:
     """Deal the sources out; one with an impossible or doubled name gets its result at once."""
-    names = NameSet()
     with send_unsigned, send_task, send_result:
         try:
             async with aclosing(_together(sources)) as groups:
@@ -169,29 +197,48 @@ async def _list(
                     shop.progress.items_seen += len(group)
                     tasks = [_named(shop, source, names) for source in group]
                     for task in await _looked_at(shop, tasks):
+                        if isinstance(task, _Again):
+                            task = await _seen_again(shop, task.source, names)
                         if isinstance(task, DownloadResult):
                             shop.emit(DownloadFinished(task))
                             await _deliver(shop, task, send_result)
                         else:
-                            await (send_unsigned if task[0].is_renewable else send_task).send(task)
+                            await _put(send_unsigned if task[0].is_renewable else send_task, task)
         except Exception as error:  # the listing's own error: raised once the rest is done
             if shop.options.fail_fast:
                 raise
             failures.append(error)
 
 
-def _named(shop: Shop, source: Source, names: NameSet) -> Source | DownloadResult:
+def _named(shop: Shop, source: Source, names: BatchNames) -> Source | _Again | DownloadResult:
     problem = "another item of this batch has the same name"
     try:
         name = safe_name(source.name)
-        if names.add(name):
-            return source if name == source.name else attrs.evolve(source, name=name)
+        named = source if name == source.name else attrs.evolve(source, name=name)
+        claim = names.claim(named)
+        if claim != "taken":
+            return named if claim == "new" else _Again(named)
     except ValueError as error:
         problem = str(error)
     return DownloadResult(source, shop.folder.path, Outcome.FAILED, error=FileNameError(source.name, problem))
 
 
-async def _looked_at(shop: Shop, tasks: Sequence[Source | DownloadResult]) -> list[_Task | DownloadResult]:
+async def _seen_again(shop: Shop, source: Source, names: BatchNames) -> _Task | DownloadResult:
+    """Give a source that was listed before the result of the first time, from its file; try it again if it failed.
+
+    The listing waits meanwhile, so nothing has to be remembered of sources that are done.
+    """
+    is_good = await names.wait_done(source)
+    sight = await trio.to_thread.run_sync(shop.folder.look, source.name, limiter=shop.disk)
+    if is_good and sight.is_file:
+        return await result_of_present_file(shop, source, sight)
+    names.take_up(source)
+    return source, sight, Links(source)
+
+
+async def _looked_at(
+    shop: Shop, tasks: Sequence[Source | _Again | DownloadResult]
+) -> list[_Task | _Again | DownloadResult]:
     """See what stands under the names of several sources, in one visit to a worker thread."""
     sources = [task.name for task in tasks if isinstance(task, Source)]
     look = partial(shop.folder.look_all, sources)
@@ -240,15 +287,38 @@ async def _sign(
 
 async def _work(
     shop: Shop,
+    names: BatchNames,
     receive_task: trio.MemoryReceiveChannel[_Task],
     send_result: trio.MemorySendChannel[DownloadResult],
 ) -> None:
     with send_result:  # nobody closes the receiving end: the lister would fail beside whoever really failed
-        async for source, sight, links in receive_task:
-            await _deliver(shop, await download_item(shop, source, sight, links), send_result)
+        while (task := await _taken(receive_task)) is not None:
+            source, sight, links = task
+            result = await download_item(shop, source, sight, links)
+            names.note_done(result)
+            await _deliver(shop, result, send_result)
 
 
 async def _deliver(shop: Shop, result: DownloadResult, send_result: trio.MemorySendChannel[DownloadResult]) -> None:
     if shop.options.fail_fast and result.error is not None:
         raise result.error
-    await send_result.send(result)
+    await _put(send_result, result)
+
+
+async def _put(channel: trio.MemorySendChannel[T], value: T) -> None:
+    """Send without a turn of the scheduler if there is room: with small files each turn counts."""
+    try:
+        channel.send_nowait(value)
+    except trio.WouldBlock:
+        await channel.send(value)
+
+
+async def _taken(channel: trio.MemoryReceiveChannel[T]) -> T | None:
+    """Receive without a turn of the scheduler if there is something; None at the end."""
+    try:
+        try:
+            return channel.receive_nowait()
+        except trio.WouldBlock:
+            return await channel.receive()
+    except trio.EndOfChannel:
+        return None

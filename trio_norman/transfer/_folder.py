@@ -29,8 +29,8 @@ from ._owners import this_process
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _NO_NAMELESS = frozenset({errno.EOPNOTSUPP, errno.ENOTSUP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-_PRIVATE = 0o600
-_TAKEOVER_SECONDS = 60.0  # a takeover takes milliseconds; one that lasts longer has died
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+PRIVATE = 0o600
 
 
 def local_error(name: str, error: OSError) -> TrioNormanError:
@@ -51,7 +51,7 @@ def local_errors(name: str) -> Iterator[None]:
 
 @attrs.frozen
 class Sight:
-    """What stands under a name: nothing (`kind` None), a regular file, or something that is not touched."""
+    """What stands under a name: nothing (`kind` None), a regular ``file``, a ``link``, or something ``other``."""
 
     kind: str | None
     size: int = 0
@@ -105,7 +105,8 @@ class Folder:
             partial = self.status(part_name(name)) is not None or self.status(journal_name(name)) is not None
         if status is None:
             return Sight(None, has_partial=partial)
-        return Sight("file" if stat.S_ISREG(status.st_mode) else "other", status.st_size, partial)
+        kinds = {stat.S_IFREG: "file", stat.S_IFLNK: "link"}
+        return Sight(kinds.get(stat.S_IFMT(status.st_mode), "other"), status.st_size, partial)
 
     def status(self, name: str) -> os.stat_result | None:
         """Return the status of a name itself, None if there is nothing."""
@@ -116,7 +117,7 @@ class Folder:
 
     def open_file(self, name: str, flags: int) -> int:
         """Open a name without following a link; new files are private to the user."""
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE, dir_fd=self.fd)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, PRIVATE, dir_fd=self.fd)
 
     def open_nameless(self) -> int | None:
         """Open a new file that has no name yet, and vanishes unless it gets one; None where that cannot be had.
@@ -132,8 +133,8 @@ class Folder:
                 return None
             raise
 
-    def name_it(self, fd: int, name: str) -> None:
-        """Give a nameless file its name.
+    def name_it(self, fd: int, name: str) -> bool:
+        """Give a nameless file its name; False where that cannot be done.
 
         Raises:
             DestinationExistsError: If something has it.
@@ -142,6 +143,11 @@ class Folder:
             os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=self.fd, follow_symlinks=True)
         except FileExistsError:
             raise DestinationExistsError(name) from None
+        except OSError as error:
+            if error.errno not in _NO_LINKS | {errno.ENOENT}:  # the latter without /proc
+                raise
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a name if it is there."""
@@ -160,6 +166,21 @@ class Folder:
         """
         self.link(old, new)
         self.remove(old)
+
+    def mode_for(self, name: str, *, overwrite: bool) -> int:
+        """Return the mode of a finished file: what the umask says, or that of a file of ours which it replaces."""
+        status = self.status(name) if overwrite else None
+        if status is None or not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return self.file_mode
+        return stat.S_IMODE(status.st_mode) & 0o777
+
+    def sync(self) -> None:
+        """Bring the names to the disk; where directories cannot be synced, the system does it when it likes."""
+        try:
+            os.fsync(self.fd)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise
 
     def link(self, old: str, new: str) -> None:
         """Give a file a second name that nobody has yet; a plain move where there are no hard links.
@@ -188,7 +209,7 @@ class Folder:
             except (FileExistsError, IsADirectoryError):
                 raise DestinationExistsError(name) from None
             if durable:
-                os.fsync(self.fd)
+                self.sync()
 
     def free_bytes(self) -> int:
         """Return how much the file system still takes from this user."""

@@ -5,29 +5,39 @@ from __future__ import annotations
 import io
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import BinaryIO
 
 import attrs
 import trio
 
-from .._sansio.heads import Version
+from .._sansio.heads import UNKNOWN, Version, encoding_unasked
 from .._sansio.retrying import RetryBudget
-from ..errors import ChecksumMismatchError, DestinationExistsError, TrioNormanError, UnprovenError
-from ._digesting import checked, digest_file, same_or_refused, wanted_algorithms
+from ..errors import (
+    ChecksumMismatchError,
+    DestinationExistsError,
+    ProtocolError,
+    SourceChangedError,
+    TrioNormanError,
+    UnprovenError,
+)
+from ._digesting import checked, digest_file, digests_of, same_or_refused, wanted_algorithms
 from ._folder import Sight, local_errors
 from ._links import Links
 from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
-from ._object import ObjectDownload, StartAnewError
+from ._object import ObjectDownload
 from ._part import Part
 from ._probing import probe
+from ._restarts import MOST_RESTARTS, StartAnewError
 from ._shop import Shop
 from ._small import SMALL, SmallFile
 
-_MOST_RESTARTS = 2
-_WORTHLESS = (ChecksumMismatchError, UnprovenError)  # after these there is nothing in a partial that could be resumed
+_WORTHLESS = (
+    ChecksumMismatchError,
+    SourceChangedError,
+    UnprovenError,
+)  # after these there is nothing in a partial that could be resumed
 _LETTING_GO = 5.0  # seconds that giving a partial back may take on a slow disk, even when we are being cancelled
 
 
@@ -39,14 +49,27 @@ async def download_item(shop: Shop, source: Source, sight: Sight, links: Links) 
     Cancellation: noticed at every wait; what came so far stays as a partial that can be resumed.
     """
     item = ItemDownload(shop, source, sight, links)
-    began = trio.current_time()
     try:
         result = await item.run()
     except TrioNormanError as error:
         result = item.result(Outcome.FAILED, error=error)
-    result = attrs.evolve(result, seconds=trio.current_time() - began)
     shop.emit(DownloadFinished(result))
     return result
+
+
+async def result_of_present_file(shop: Shop, source: Source, sight: Sight) -> DownloadResult:
+    """Tell what a file is that this batch has brought home already, without any request.
+
+    Cancellation: nothing has happened.
+    """
+    item = ItemDownload(shop, source, sight, Links(source))
+    algorithms = wanted_algorithms(source.digests, verify=bool(shop.options.verify))
+    try:
+        digests = await digest_file(shop.folder, source.name, algorithms, shop.hashing)
+        proofs = checked(source.name, source.digests, digests)
+    except TrioNormanError as error:
+        return item.result(Outcome.FAILED, error=error)
+    return item.result(Outcome.SKIPPED, size=sight.size, digests=digests, verified_by=proofs)
 
 
 @attrs.define(eq=False)
@@ -59,6 +82,7 @@ class ItemDownload:
     _links: Links
     _object: ObjectDownload | None = attrs.field(init=False, default=None)
     _resumed: int = attrs.field(init=False, default=0)
+    _began: float = attrs.field(init=False, factory=trio.current_time)
 
     def result(
         self,
@@ -79,6 +103,7 @@ class ItemDownload:
             received_bytes=0 if fetched is None else fetched.received_bytes,
             resumed_bytes=self._resumed,
             attempts=0 if fetched is None else fetched.attempts,
+            seconds=trio.current_time() - self._began,
             digests=digests or {},
             verified_by=verified_by,
             error=error,
@@ -92,16 +117,21 @@ class ItemDownload:
         """
         sight = self._sight
         twin: Mapping[str, str] = {}
+        if sight.kind == "other" and self.shop.options.existing != "keep":
+            raise DestinationExistsError(self.source.name, "it is not a regular file")
         if sight.kind is not None and self.shop.options.existing != "overwrite":
             present = await self._compare(sight)
             if isinstance(present, DownloadResult):
                 await self._clear_away(sight)
                 return present
             twin = present
-        async with self._partial(sight) as part:
+        part = await self._claim() if self._needs_partial(sight) else None
+        try:
             fetched = self._object = self._new_object(part)
             await self._fetch(fetched)
             return await self._finish(fetched, twin)
+        finally:
+            await self._let_go(part)  # noqa: ASYNC102 (it shields itself)
 
     async def _compare(self, sight: Sight) -> DownloadResult | Mapping[str, str]:
         """Tell what the present file is: a result that ends the matter, or its digests for comparing in the end."""
@@ -110,7 +140,7 @@ class ItemDownload:
             return self.result(Outcome.SKIPPED, size=sight.size)
         if not sight.is_file:
             raise DestinationExistsError(source.name, "it is not a regular file")
-        announced = Version(source.size_bytes, None, source.digests)
+        announced = self._announced()
         if not announced.digests:
             announced = announced.joined(await probe(self.shop, source, self._links, RetryBudget(options.retry)))
         if announced.size not in (None, sight.size):
@@ -131,51 +161,59 @@ class ItemDownload:
             part = await self._claim()
             await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)
 
-    @asynccontextmanager
-    async def _partial(self, sight: Sight) -> AsyncIterator[Part | None]:
-        """Claim the partial beforehand where there is one or will surely be one; let go of it in the end."""
-        size = self.source.size_bytes
-        part = await self._claim() if sight.has_partial or (size is not None and size > SMALL) else None
-        try:
-            yield part
-        finally:
-            # What was read is worth something to the next run, unless it is what made this one fail.
-            left = part if self._object is None else self._object.part
-            if left is not None and not left.is_closed:
-                let_go = left.discard if isinstance(sys.exception(), _WORTHLESS) else left.release
-                with trio.move_on_after(_LETTING_GO, shield=True):
-                    await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
+    def _needs_partial(self, sight: Sight) -> bool:
+        """Tell whether there is a partial, or will surely be one."""
+        return sight.has_partial or (self.source.size_bytes is not None and self.source.size_bytes > SMALL)
+
+    async def _let_go(self, part: Part | None) -> None:
+        """Give the partial back: what was read is worth something to the next run, unless it made this one fail."""
+        left = part if self._object is None else self._object.part
+        if left is not None and not left.is_closed:
+            is_encoded = self._object is not None and self._object.is_encoded
+            let_go = left.discard if is_encoded or isinstance(sys.exception(), _WORTHLESS) else left.release
+            with trio.move_on_after(_LETTING_GO, shield=True):
+                await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
 
     async def _claim(self) -> Part:
-        version = Version(self.source.size_bytes, None, self.source.digests)
-        claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, version)
+        claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, self._announced())
         return await trio.to_thread.run_sync(claim, limiter=self.shop.disk)
+
+    def _announced(self) -> Version:
+        """Return what the caller has said of the object."""
+        source = self.source
+        is_known = source.size_bytes is not None or source.digests
+        return Version(source.size_bytes, None, source.digests) if is_known else UNKNOWN
 
     def _new_object(self, part: Part | None) -> ObjectDownload:
         self._resumed = 0 if part is None else sum(map(len, part.held))
         self.shop.emit(DownloadStarted(self.source, self.source.size_bytes, self._resumed))
-        announced = Version(self.source.size_bytes, None, self.source.digests)
+        announced = self._announced()
         budget = RetryBudget(self.shop.options.retry)
         return ObjectDownload(self.shop, self.source, announced, budget, self._links, part)
 
     async def _fetch(self, fetched: ObjectDownload) -> None:
-        restarts = 0
         while True:
             try:
-                async with self.shop.connections.slot():
-                    return await fetched.fetch_all()
+                return await self._fetch_in_turn(fetched)
             except StartAnewError as anew:
-                restarts += not anew.is_paid_for
-                if restarts > _MOST_RESTARTS:
-                    raise anew.reason from None
+                if not anew.is_paid_for:
+                    fetched.count_restart(anew.reason)
                 # An object that keeps changing between two requests may still come whole in a single one.
-                await fetched.start_anew(single=anew.single or restarts == _MOST_RESTARTS)
+                single = anew.single or fetched.restarts == MOST_RESTARTS
+                await fetched.start_anew(single=single, is_same=anew.is_paid_for)
+
+    async def _fetch_in_turn(self, fetched: ObjectDownload) -> None:
+        await self.shop.connections.take_for_file()
+        try:
+            await fetched.fetch_all()
+        finally:
+            self.shop.connections.release()
 
     async def _finish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
         """Verify and publish; what does not verify is fetched once more from the first byte."""
         try:
             return await self._publish(fetched, twin)
-        except ChecksumMismatchError as error:
+        except (ChecksumMismatchError, ProtocolError) as error:
             wait = fetched.budget.after(error, now=trio.current_time(), jitter=self.shop.luck())
             if wait is None:
                 raise
@@ -185,14 +223,46 @@ class ItemDownload:
         return await self._publish(fetched, twin)
 
     async def _publish(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
+        try:
+            return await self._publish_as_it_came(fetched, twin)
+        except ChecksumMismatchError:
+            if fetched.is_encoded:
+                raise encoding_unasked(self.source.identity) from None
+            raise
+
+    async def _publish_as_it_came(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:
         algorithms = [*fetched.algorithms(), *twin]
-        if fetched.part is None:
-            digests = await self._publish_small(fetched, fetched.small or b"", algorithms, twin)
-        else:
-            digests = await self._publish_part(fetched, fetched.part, algorithms, twin)
         outcome = Outcome.SKIPPED if twin else Outcome.OK
+        try:
+            if fetched.part is None:
+                digests = await self._publish_small(fetched, fetched.small or b"", algorithms, twin)
+            else:
+                digests = await self._publish_part(fetched, fetched.part, algorithms, twin)
+        except DestinationExistsError:
+            if twin or not algorithms:
+                raise
+            digests, outcome = await self._same_meanwhile(fetched, algorithms), Outcome.SKIPPED
         proofs = checked(self.source.name, fetched.known.digests, digests)
         return self.result(outcome, size=fetched.size, digests=digests, verified_by=proofs)
+
+    async def _same_meanwhile(self, fetched: ObjectDownload, algorithms: Sequence[str]) -> Mapping[str, str]:
+        """Make do with a file that got the name while we were fetching, if it is the same: another run was quicker.
+
+        Raises:
+            DestinationExistsError: If it is not.
+        """
+        name = self.source.name
+        sight = await trio.to_thread.run_sync(self.shop.folder.look, name, limiter=self.shop.disk)
+        if not sight.is_file or sight.size != fetched.size:
+            raise DestinationExistsError(name)
+        found = await digest_file(self.shop.folder, name, algorithms, self.shop.hashing)
+        if fetched.digester is None:
+            same_or_refused(name, found, digests_of(fetched.small or b"", algorithms))
+        else:
+            same_or_refused(name, found, await fetched.digester.digests(algorithms))
+        if fetched.part is not None:
+            await trio.to_thread.run_sync(fetched.part.discard, limiter=self.shop.disk)
+        return found
 
     async def _publish_small(
         self, fetched: ObjectDownload, body: bytes, algorithms: Sequence[str], twin: Mapping[str, str]

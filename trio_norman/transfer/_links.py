@@ -7,7 +7,7 @@ import math
 import attrs
 import trio
 
-from .._sansio.expiry import renewal_age
+from .._sansio.expiry import renewal_age, tells_expiry
 from ..errors import ServiceError, TrioNormanError, UrlExpiredError
 from ._model import Link, Source
 
@@ -24,6 +24,10 @@ class Links:
     _was_renewed: bool = attrs.field(init=False, default=False)
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
 
+    @property
+    def _is_good(self) -> bool:
+        return self._error is None and trio.current_time() < self._renew_at
+
     async def prepare(self) -> None:
         """Make a link ahead of its use; what goes wrong is raised by whoever asks for it first."""
         async with self._lock:
@@ -38,14 +42,15 @@ class Links:
         Raises:
             TrioNormanError: Whatever the source's own `link` raises.
         """
+        if not self.source.is_renewable:  # then it does not matter who makes it, or how often
+            return self._link or await self._make()
+        if self._link is not None and self._is_good and not self._lock.locked():
+            return self._link
         async with self._lock:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
-            if self._link is None or (self.source.is_renewable and trio.current_time() >= self._renew_at):
-                await self._make()
-            assert self._link is not None  # noqa: S101 (made just above)
-            return self._link
+            return self._link if self._link is not None and self._is_good else await self._make()
 
     def note_success(self, link: Link) -> None:
         """Remember that a link was accepted: if it is refused later, it has expired."""
@@ -55,25 +60,27 @@ class Links:
         """Replace a link that the storage refused, unless somebody has done so already.
 
         Raises:
-            UrlExpiredError: If the refused link was itself new: then renewing does not help.
-            ServiceError: `error` itself, if the source's URL is a fixed one.
+            UrlExpiredError: If the refused link was itself new and has expired nevertheless.
+            ServiceError: `error` itself, if renewing does not help or the source's URL is a fixed one.
         """
         if not self.source.is_renewable:
             raise error
         async with self._lock:
             if refused is not self._link:
                 return
-            if self._renewed_in_vain(error):
-                raise UrlExpiredError(self.source.name, f"status {error.status}")
+            if self._renewed_in_vain():
+                is_expired = tells_expiry(error.code, error.message) or refused.lifetime == 0
+                raise UrlExpiredError(self.source.name, f"status {error.status}") if is_expired else error
             await self._make()
 
-    def _renewed_in_vain(self, error: ServiceError) -> bool:
+    def _renewed_in_vain(self) -> bool:
         in_vain = self._was_renewed and not self._has_worked
         self._was_renewed, self._has_worked = True, False
         return in_vain
 
-    async def _make(self) -> None:
+    async def _make(self) -> Link:
         asked_at = trio.current_time()
         self._link = await self.source.link()
         age = renewal_age(self._link.lifetime)
         self._renew_at = math.inf if age is None else asked_at + max(age, 0.0)
+        return self._link

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
@@ -21,10 +22,14 @@ from ..errors import ConfigurationError, TrioNormanError
 
 @attrs.frozen
 class Link:
-    """A URL to fetch from (it prints as ``<redacted>``), and for how many seconds from its signing it is good."""
+    """A URL to fetch from (it prints as ``<redacted>``), and for how many seconds from its signing it is good.
+
+    `pinned_pem` holds the only certificates that its origin is trusted by; the system's authorities then do not count.
+    """
 
     url: Secret = attrs.field(converter=Secret)
     lifetime: float | None = None
+    pinned_pem: str | None = attrs.field(default=None, repr=False)
 
 
 class Fetch(Protocol):
@@ -34,6 +39,15 @@ class Fetch(Protocol):
         self, url: Secret, span: ByteRange | None = None, if_range: str | None = None, /
     ) -> AbstractAsyncContextManager[Answer]:
         """Open the answer to a GET of `url`, or of one span of it under the condition of a validator."""
+
+
+class PinningFetch(Protocol):
+    """A `Fetch` that is also told whom to trust; only who has one makes links with a `pinned_pem`."""
+
+    def __call__(
+        self, url: Secret, span: ByteRange | None, if_range: str | None, pinned_pem: str, /
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Open the answer likewise, and trust the URL's origin by these certificates alone."""
 
 
 def _normal_digests(digests: Mapping[str, str]) -> dict[str, str]:
@@ -55,6 +69,7 @@ class Source:
         digests: Algorithm to hexadecimal digest, as announced beforehand (``{"sha256": "..."}``).
         item: Anything of yours; you find it again in the result.
         is_renewable: Whether `link` gives a *new* URL each time, so that asking again may help.
+        fingerprint: What else tells two sources of one identity apart while a batch lasts; it is written nowhere.
 
     Raises:
         ConfigurationError: If a digest has an unknown name or is no digest.
@@ -67,6 +82,7 @@ class Source:
     digests: Mapping[str, str] = attrs.field(factory=dict, converter=_normal_digests)
     item: Any = None
     is_renewable: bool = True
+    fingerprint: bytes = attrs.field(default=b"", repr=False, eq=False, kw_only=True)
 
     @classmethod
     def from_url(
@@ -84,7 +100,17 @@ class Source:
         async def same_link() -> Link:
             return link
 
-        return cls(name, same_link, public_url(url), size_bytes, digests or {}, item, is_renewable=False)
+        print_of_url = hashlib.blake2b(url.encode(errors="surrogatepass"), digest_size=16).digest()
+        return cls(
+            name,
+            same_link,
+            public_url(url),
+            size_bytes,
+            digests or {},
+            item,
+            is_renewable=False,
+            fingerprint=print_of_url,  # what the identity leaves out of the URL may name another object
+        )
 
 
 class Outcome(StrEnum):
@@ -177,6 +203,7 @@ class Options(TypedDict, total=False):
     stall: StallLimit
     part_bytes: int
     bytes_per_second: float | None
+    largest_bytes: int
 
 
 def _is_a_number_of_connections(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -190,8 +217,9 @@ class DownloadOptions:
 
     Args:
         max_concurrency: Files that are worked on at the same time; at least 1.
-        max_connections: Connections in total; None for as many as files; ``"auto"`` begins with four and finds out how
-            many the link deserves. Spare ones fetch parts of large files.
+        max_connections: Connections in total; None for as many as files; ``"auto"`` begins with as many
+            as there may be files, but four at least and sixteen at most, and finds out how many the link deserves.
+            Spare ones fetch parts of large files.
         verify: Compute a SHA-256 of every file. Digests that somebody announced are always compared. ``"archive"``
             also reads a ZIP archive through against its own checksums. False computes only what was announced.
         durable: Sync data and directory before a file counts as done; False leaves that to the kernel.
@@ -202,6 +230,7 @@ class DownloadOptions:
         stall: The least speed of a body.
         part_bytes: Longest span that one request asks for, in bytes, from 1 MiB on.
         bytes_per_second: Limit on what the whole batch receives, from 1024 on; None for no limit.
+        largest_bytes: Longest object that is taken without its size having been declared beforehand (1 TiB).
     """
 
     max_concurrency: int = attrs.field(default=8, validator=attrs.validators.ge(1))
@@ -220,3 +249,4 @@ class DownloadOptions:
     bytes_per_second: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(attrs.validators.ge(1024))
     )
+    largest_bytes: int = attrs.field(default=2**40, validator=attrs.validators.ge(1))

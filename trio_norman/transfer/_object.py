@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
 
 import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
-from .._sansio.heads import Asked, Body, Refused, Unsatisfiable, Version, WholeInstead, read_head, size_contradiction
+from .._sansio.expiry import MAY_HAVE_EXPIRED
+from .._sansio.heads import (
+    UNKNOWN,
+    Asked,
+    Body,
+    Refused,
+    Unsatisfiable,
+    Version,
+    WholeInstead,
+    encoding_unasked,
+    read_head,
+    size_beyond_limit,
+    what_contradicts,
+)
 from .._sansio.ranges import LARGEST_SIZE, ByteRange, Lane, Ledger
-from .._sansio.retrying import RetryBudget
+from .._sansio.retrying import News, RetryBudget
 from .._wire._fetching import Answer
 from ..errors import (
-    ChecksumMismatchError,
     InterruptedTransferError,
+    LimitExceededError,
     RangeNotHonouredError,
     ServiceError,
     SourceChangedError,
@@ -26,35 +40,12 @@ from ..errors import (
 from ._digesting import Digester, wanted_algorithms
 from ._links import Links
 from ._model import DownloadAdvanced, DownloadRetrying, Link, Source
+from ._pace import FIRST_LOOK, LARGEST_SPLIT, RECONSIDER, Pace
 from ._part import Part
 from ._pouring import Pouring
+from ._restarts import MOST_RESTARTS, StartAnewError, foremost, is_all_here
 from ._shop import Shop
 from ._small import SMALL
-
-# A share is divided only if each half is worth a new connection: so many seconds of work, within these bounds in bytes.
-_WORTH_IT, _LEAST_SPLIT, _LARGEST_SPLIT = 0.25, 2**20, 16 * 2**20
-# A connection that brings so many bytes a second is not what limits: the disk is, or the processor, and there several
-# writers of one file stand in each other's way.
-_FAST, _FIRST_LOOK = 256 * 2**20, 0.03
-_RECONSIDER = 0.1  # seconds between two looks whether another connection would pay
-_DENIED = frozenset({401, 403})
-
-
-@attrs.define(eq=False)
-class StartAnewError(Exception):
-    """What has come is of no use: begin at the first byte, with one plain request if `single`.
-
-    `is_paid_for` tells that the retry budget has already allowed it; else the number of restarts is limited.
-    """
-
-    reason: TrioNormanError
-    single: bool
-    is_paid_for: bool = False
-
-
-def foremost(errors: list[BaseException]) -> BaseException:
-    """Of several failed lanes raise what is final; that one of them wants to start anew matters less."""
-    return min(errors, key=lambda error: (isinstance(error, StartAnewError), isinstance(error, Exception)))
 
 
 @attrs.define(eq=False)
@@ -72,24 +63,30 @@ class ObjectDownload:
     links: Links
     part: Part | None = None
     small: bytes | None = None
-    seen: Version = attrs.field(factory=Version)
+    seen: Version = UNKNOWN
     received_bytes: int = 0
     attempts: int = 0
+    restarts: int = 0
+    is_encoded: bool = attrs.field(init=False, default=False)  # what came last said so of itself
     digester: Digester | None = attrs.field(init=False, default=None)
+    _news: News = attrs.field(init=False, factory=News)
     _ledger: Ledger = attrs.field(init=False)
     _may_range: bool = attrs.field(init=False, default=True)
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
-    _is_under_way: trio.Event = attrs.field(init=False, factory=trio.Event)
+    _is_under_way: trio.Event = attrs.field(init=False)
     _lanes_open: int = attrs.field(init=False, default=0)
-    _began: float = attrs.field(init=False, default=math.inf)
+    _pace: Pace = attrs.field(init=False, factory=Pace)
     _has_helpers: bool = attrs.field(init=False, default=False)
     _nursery: trio.Nursery = attrs.field(init=False)
-    _recruiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)
+    _first: tuple[Answer, Body] | None = attrs.field(init=False, default=None)
+    _first_stack: AsyncExitStack = attrs.field(init=False)
+    _recruiting: trio.CancelScope | None = attrs.field(init=False, default=None)
+    _dropped: Version = attrs.field(init=False, default=UNKNOWN)  # what was fetched before a restart, if it goes on
 
     def __attrs_post_init__(self) -> None:
-        held = [] if self.part is None else self.part.held
-        self.seen = Version() if self.part is None else self.part.version
-        self._prepare(held)
+        if self.part is not None:
+            self.seen = self.part.version
+            self._prepare(self.part.held)
 
     @property
     def known(self) -> Version:
@@ -101,9 +98,20 @@ class ObjectDownload:
         """Length of the object, once it is here."""
         return len(self.small) if self.small is not None else self._ledger.size or 0
 
-    async def start_anew(self, *, single: bool) -> None:
-        """Forget every byte and all that was seen; the partial is emptied."""
-        self.seen, self._may_range, self.small = Version(), self._may_range and not single, None
+    def count_restart(self, reason: TrioNormanError) -> None:
+        """Note that the object is fetched from its first byte again; raise `reason` if that was tried often enough."""
+        self.restarts += 1
+        if self.restarts > MOST_RESTARTS:
+            raise reason from None
+
+    async def start_anew(self, *, single: bool, is_same: bool = False) -> None:
+        """Forget every byte and all that was seen; the partial is emptied.
+
+        `is_same`: the same version should come once more, since nothing but a failure made this necessary.
+        """
+        self._dropped = self.seen if is_same else UNKNOWN
+        self.seen, self._may_range, self.small = UNKNOWN, self._may_range and not single, None
+        self._news.begin_anew()
         if self.digester is not None:
             self.digester.forget()
         if self.part is not None:
@@ -113,13 +121,14 @@ class ObjectDownload:
     def _prepare(self, held: list[ByteRange]) -> None:
         part_bytes = self.shop.options.part_bytes if self._may_range else LARGEST_SIZE
         size = self.known.size or None  # of an empty object nothing is missing; one request shall show that it is there
-        self._ledger = Ledger(part_bytes, _LARGEST_SPLIT, size, held)
+        self._ledger = Ledger(part_bytes, LARGEST_SPLIT, size, held)
         if self.part is not None and self.digester is not None:
             self._digest(self.part)
 
-    def _digest(self, part: Part) -> None:
+    def _digest(self, part: Part) -> Digester:
         self.digester = self.digester or Digester(part, self._ledger, self.shop.hashing)
         self.digester.begin(self._ledger, self.algorithms())
+        return self.digester
 
     def algorithms(self) -> list[str]:
         """Return the digests that are computed: those that were announced, and SHA-256 if asked for."""
@@ -132,51 +141,90 @@ class ObjectDownload:
             StartAnewError: If what has come is of no use.
             TrioNormanError: If it cannot be brought.
         """
-        self._has_helpers, self._began = False, trio.current_time()
-        with lone_error_unwrapped(foremost):
-            async with trio.open_nursery() as self._nursery:
-                if self.part is not None:
-                    self._start_helpers(self.part)
-                await self._work(self.budget, is_extra=False)
+        async with AsyncExitStack() as self._first_stack:
+            if self.part is None and await self._fetch_small():
+                return
+            if self.part is None:
+                self._prepare([])
+            self._has_helpers = False
+            self._pace.begin()
+            with lone_error_unwrapped(foremost):
+                async with trio.open_nursery() as self._nursery:
+                    if self.part is not None:
+                        self._start_helpers(self.part)
+                    await self._work(self.budget, is_extra=False)
+
+    async def _fetch_small(self) -> bool:
+        """Ask for the object; take it if it is small, which needs no lanes, else keep the answer for the first one."""
+        failure = await self._attempt(self._ask_plainly)
+        if failure is not None:
+            await self._first_stack.aclose()
+            await self._pause(failure, self.budget)
+        return self.small is not None
+
+    async def _ask_plainly(self, link: Link) -> TrioNormanError | None:
+        answer = await self._first_stack.enter_async_context(self.shop.ask(link))
+        self.links.note_success(link)
+        match read_head(Asked(self.source.name, answer.url), answer.status, answer.headers):
+            case Body() as body if body.stop is not None and body.stop <= SMALL:
+                return self._contradiction(body, answer.url) or await self._take_small(answer, body, self.budget)
+            case Body() as body:
+                self._first = (answer, body)
+                return None
+            case Refused(error):
+                return error
+            case other:
+                raise AssertionError(f"an answer to a range that was not asked for: {other}")
+
+    async def _attempt(self, ask: Callable[[Link], Awaitable[TrioNormanError | None]]) -> TrioNormanError | None:
+        """Make one request with a good link; return what ended it early. A link that was refused is renewed."""
+        link = await self.links.current()
+        try:
+            self.attempts += 1
+            return await ask(link)
+        except ServiceError as error:
+            if error.status == 412 and self.seen.validator is not None:
+                raise StartAnewError(SourceChangedError(self.source.name, str(error)), single=False) from None
+            if error.status not in MAY_HAVE_EXPIRED or not self.source.is_renewable:
+                return error
+            await self.links.renew(link, error)
+            return None
+        except (TransportError, LimitExceededError) as error:
+            return error
 
     def _start_helpers(self, part: Part) -> None:
         """Let digests follow what is written, and spare connections join in; a small body needs neither."""
         if not self._has_helpers:
             self._has_helpers = True
-            self._digest(part)
-            self._recruiting = trio.CancelScope()
-            self._is_under_way = trio.Event()
-            self._nursery.start_soon(self._follow)
-            self._nursery.start_soon(self._recruit)
+            digester = self._digest(part)
+            self._recruiting, self._is_under_way = trio.CancelScope(), trio.Event()
+            self._nursery.start_soon(digester.follow)
+            self._nursery.start_soon(self._recruit, self._recruiting)
 
-    async def _follow(self) -> None:
-        assert self.digester is not None  # noqa: S101 (made before this was started)
-        await self.digester.follow()
-
-    async def _recruit(self) -> None:
-        with self._recruiting:
+    async def _recruit(self, scope: trio.CancelScope) -> None:
+        with scope:
             await self._is_under_way.wait()
-            await trio.sleep(_FIRST_LOOK)
+            await trio.sleep(FIRST_LOOK)
             while self._may_range and self.known.may_be_combined:
                 self._weigh_splits()
-                if not self._ledger.can_take() or self._lane_speed() > _FAST:
-                    await trio.sleep(_RECONSIDER)
+                if not self._ledger.can_take() or self._is_limited_elsewhere():
+                    await trio.sleep(RECONSIDER)
                     continue
                 await self.shop.connections.take_spare()
+                self._weigh_splits()  # it may have been a long wait
                 if not self._ledger.can_take() or not self._may_range:
                     self.shop.connections.release()
-                    return
+                    continue
                 self._nursery.start_soon(self._work_beside)
                 await trio.lowlevel.checkpoint()  # the new lane takes its share before the next one is thought of
 
     def _weigh_splits(self) -> None:
         """Adapt what is worth a connection of its own to what a connection has brought so far."""
-        if trio.current_time() - self._began >= _RECONSIDER:
-            self._ledger.split_bytes = int(min(max(self._lane_speed() * _WORTH_IT, _LEAST_SPLIT), _LARGEST_SPLIT))
+        worth = self._pace.split_bytes(self.received_bytes, self._lanes_open)
+        self._ledger.split_bytes = self._ledger.split_bytes if worth is None else worth
 
-    def _lane_speed(self) -> float:
-        """Return what one connection has brought so far, in bytes a second."""
-        return self.received_bytes / max(trio.current_time() - self._began, 0.001) / max(self._lanes_open, 1)
+    def _is_limited_elsewhere(self) -> bool:
+        return self._pace.is_limited_elsewhere(self.received_bytes, self._lanes_open, self.shop.connections.busy)
 
     async def _work_beside(self) -> None:
         try:
@@ -202,7 +250,8 @@ class ObjectDownload:
         finally:
             self._lanes_open -= 1
             if self._lanes_open == 0:
-                self._recruiting.cancel()
+                if self._recruiting is not None:
+                    self._recruiting.cancel()
                 if self.digester is not None:
                     self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
 
@@ -213,26 +262,25 @@ class ObjectDownload:
     async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
         try:
-            link = await self.links.current()
-            try:
-                return await self._exchange(lane, link, budget)
-            except ServiceError as error:
-                if error.status not in _DENIED or not self.source.is_renewable:
-                    return error
-                await self.links.renew(link, error)
-                return None
-            except TransportError as error:
-                return error
+            if self._first is not None:
+                return await self._take_first(lane, *self._first, budget)
+            return await self._attempt(lambda link: self._exchange(lane, link, budget))
         finally:
             if lane in self._ledger.lanes:
                 self._ledger.release(lane)
+
+    async def _take_first(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
+        self._first, self._whole_lane = None, lane
+        async with self._first_stack:
+            return await self._take_body(lane, answer, body, budget)
 
     async def _exchange(self, lane: Lane, link: Link, budget: RetryBudget) -> TrioNormanError | None:
         is_whole = self._ledger.covers_all(lane)
         span = None if is_whole else ByteRange(lane.position, lane.stop)
         if_range = None if is_whole else self.seen.validator
-        self.attempts += 1
-        async with self.shop.fetch(link.url, span, if_range) as answer:
+        asked_at = trio.current_time()
+        async with self.shop.ask(link, span, if_range) as answer:
+            self._pace.latency = trio.current_time() - asked_at
             self.links.note_success(link)
             asked = Asked(self.source.name, answer.url, span)
             reading = read_head(asked, answer.status, answer.headers)
@@ -241,6 +289,9 @@ class ObjectDownload:
                     raise StartAnewError(error, single=True)
                 case Refused(error):
                     return error
+                case Unsatisfiable() as beyond if is_all_here(beyond, lane, self._ledger, self.known, self.seen):
+                    self._set_size(lane.position)
+                    return None
                 case Unsatisfiable(total):
                     why = f"nothing begins at {lane.position}, the object has {total} bytes"
                     raise StartAnewError(RangeNotHonouredError(self.source.name, why), single=True)
@@ -261,7 +312,9 @@ class ObjectDownload:
             raise StartAnewError(error, single=not changed)
         self._ledger.release(lane)
         self._may_range = self._may_range and bool(changed)
-        await self.start_anew(single=False)
+        if changed:
+            self.count_restart(SourceChangedError(self.source.name, changed))
+        await self.start_anew(single=self.restarts == MOST_RESTARTS)
         lane = self._whole_lane = self._ledger.open_whole()
         try:
             return await self._take_body(lane, answer, body, budget)
@@ -270,33 +323,44 @@ class ObjectDownload:
                 self._ledger.release(lane)
 
     async def _take_body(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
-        contradiction = self._contradiction(body.version)
-        if contradiction is not None:
-            return contradiction
+        wrong = self._contradiction(body, answer.url)
+        if wrong is not None:
+            return wrong
+        self._may_range = self._may_range and not body.declines_ranges
+        if changed := body.version.differs_from(self._dropped):
+            self.count_restart(SourceChangedError(self.source.name, changed))
+        self._dropped = UNKNOWN
         is_piece = lane is not self._whole_lane
         if is_piece and not self.known.joined(body.version).may_be_combined:
             why = "nothing tells whether two answers are of one version"
             raise StartAnewError(RangeNotHonouredError(self.source.name, why), single=True)
         is_small = self.part is None and body.stop is not None and body.stop <= SMALL
         if is_small and body.start == 0:
-            return await self._take_small(lane, answer, body, budget)
+            failure = await self._take_small(answer, body, budget)
+            if self.small is not None:
+                self._set_size(len(self.small))
+                lane.position = lane.stop
+            return failure
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
-        pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget))
+        pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget, self._ledger.size))
         failure = await pouring.pour(answer, lane)
         return failure or self._end_of(lane, answer, body, budget)
 
-    def _contradiction(self, version: Version) -> TrioNormanError | None:
+    def _beyond_limit(self, size: int) -> TrioNormanError | None:
+        largest = self.shop.options.largest_bytes if self.announced.size is None else size
+        return size_beyond_limit(self.source.identity, size, largest)
+
+    def _contradiction(self, body: Body, url: str) -> TrioNormanError | None:
         """Return what is wrong if an answer is not about the announced object; start anew if it changed since."""
-        name = self.source.name
-        error = size_contradiction(name, self.announced.size, version.size)
-        for algorithm, digest in self.announced.digests.items():
-            told = version.digests.get(algorithm, digest)
-            if told != digest:
-                error = error or ChecksumMismatchError(name, "by the server's own headers", algorithm, digest, told)
-        changed = "" if error is not None else version.differs_from(self.seen)
+        self.is_encoded = body.is_encoded
+        told = body.version
+        error = what_contradicts(self.source.name, self.announced, told) or self._beyond_limit(told.size or 0)
+        if body.is_encoded and (error is not None or not self.announced.digests):
+            return encoding_unasked(url)
+        changed = "" if error is not None else told.differs_from(self.seen)
         if changed:
-            raise StartAnewError(SourceChangedError(name, changed), single=False)
+            raise StartAnewError(SourceChangedError(self.source.name, changed), single=False)
         return error
 
     async def _note(self, version: Version) -> None:
@@ -327,13 +391,12 @@ class ObjectDownload:
         except ValueError as error:
             raise StartAnewError(SourceChangedError(self.source.name, str(error)), single=False) from None
 
-    async def _take_small(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
+    async def _take_small(self, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
         self.seen = self.seen.joined(body.version)
-        buffers, failure = await Pouring.gather(self.shop, answer, body, partial(self._count, budget))
+        self._news.begin_anew()
+        buffers, failure = await Pouring.gather(self.shop, answer, body, partial(self._count, budget, body.stop))
         if failure is None:
-            self.small = b"".join(buffers)
-            self._set_size(len(self.small))
-            lane.position = lane.stop
+            self.small = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         return failure
 
     def _end_of(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
@@ -353,18 +416,28 @@ class ObjectDownload:
         budget.failures += 1
         return error if budget.failures >= budget.policy.attempts else None
 
-    def _count(self, budget: RetryBudget, received: int) -> None:
+    def _count(self, budget: RetryBudget, size: int | None, received: int) -> None:
         """Count bytes that were written (or are in memory)."""
         self.received_bytes += received
+        too_large = self._beyond_limit(self._ledger.held_bytes) if size is None else None
+        if too_large is not None:
+            raise too_large
         self.shop.progress.received_bytes += received
-        budget.advance(received, size=self._ledger.size)
+        budget.advance(self._news.count(received), size=size)
         if self.digester is not None:
             self.digester.wake()
-        done = self._ledger.held_bytes if self.part is not None else received
-        self.shop.emit(DownloadAdvanced(self.source, done, self._ledger.size))
+        if self.shop.on_event is not None:
+            done = self._ledger.held_bytes if self.part is not None else received
+            self.shop.emit(DownloadAdvanced(self.source, done, size))
 
     async def _recover(self, failure: TrioNormanError, budget: RetryBudget) -> None:
-        """Wait until the next try, or raise what is final."""
+        """Wait until the next try, and see whether it can go on from here; raise what is final."""
+        await self._pause(failure, budget)
+        is_started = self._ledger.held_bytes > 0 or self._lanes_open > 1
+        if is_started and not (self._may_range and self.known.may_be_combined):
+            raise StartAnewError(failure, single=True, is_paid_for=True)
+
+    async def _pause(self, failure: TrioNormanError, budget: RetryBudget) -> None:
         self.shop.note_refusal(failure)
         wait = budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
         if wait is None:
@@ -373,6 +446,4 @@ class ObjectDownload:
             raise failure
         self.shop.emit(DownloadRetrying(self.source, failure, wait))
         await trio.sleep(wait)
-        is_started = self._ledger.held_bytes > 0 or self._lanes_open > 1
-        if is_started and not (self._may_range and self.known.may_be_combined):
-            raise StartAnewError(failure, single=True, is_paid_for=True)
+        await self.shop.connections.give_way()  # whoever was refused for there being too many comes back one by one

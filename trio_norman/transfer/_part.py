@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import BinaryIO, Self
 
@@ -23,12 +24,14 @@ from .._sansio.journal import (
     encode_version,
 )
 from .._sansio.ranges import ByteRange, merged
-from .._wire._pump import Moved, Pump
-from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError
-from ._folder import Folder, journal_name, local_errors, part_name, passing_name
+from .._wire._pump import Moved, Pump, persistently
+from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError, TrioNormanError
+from ._folder import PRIVATE, Folder, journal_name, local_errors, part_name
 from ._owners import is_alive
 
-_TAKEOVER_SECONDS = 60.0  # a takeover takes milliseconds; one that lasts longer has died
+_CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, which is written at once
+_CHANGED = "somebody changed the partial file"
+_LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
 
 
@@ -43,6 +46,8 @@ class Part:
     _fd: int
     _journal_fd: int
     is_closed: bool = attrs.field(init=False, default=False)
+    _is_doubtful: bool = attrs.field(init=False, default=False)  # a sync has failed
+    _reached: int = attrs.field(init=False, default=0)  # where the last byte of ours ends
     _written: list[ByteRange] = attrs.field(init=False, factory=list)  # since the last sync
 
     @classmethod
@@ -86,8 +91,9 @@ class Part:
                 self.version, self.held = joined, held
         if not self.held:
             os.ftruncate(self._fd, 0)
-        os.write(self._journal_fd, encode_version(self.version, self.held))
+        self._note(encode_version(self.version, self.held))
         self._written = list(self.held)
+        self._reached = max((span.stop for span in self.held), default=0)
 
     def _check_room(self) -> None:
         if self.version.size is None:
@@ -100,40 +106,55 @@ class Part:
         """Write down what is now known of the object; `held` is what the partial has of that version."""
         with local_errors(self.name):
             self.version = version
-            os.write(self._journal_fd, encode_version(version, held))
+            self._note(encode_version(version, held))
 
     def start_anew(self, version: Version) -> None:
         """Forget every byte; nobody may be writing."""
         with local_errors(self.name):
-            self.version, self._written = version, []
-            os.write(self._journal_fd, encode_version(version))  # first: a span must never be noted that is cut off
+            self.version, self._written, self._reached = version, [], 0
+            self._note(encode_version(version))  # first: a span must never be noted that is cut off
             os.ftruncate(self._fd, 0)
 
     def write(self, offset: int, buffers: Sequence[bytes]) -> ByteRange:
         """Write buffers one behind the other and note them in the sidecar; return the span they fill."""
         with local_errors(self.name):
-            end = write_all(self._fd, offset, buffers)
-            span = ByteRange(offset, end)
-            os.write(self._journal_fd, encode_span(span, synced=False))
-        self._written.append(span)
+            self._check_length()
+            span = ByteRange(offset, write_all(self._fd, offset, buffers))
+            self._take_down(span)
         return span
 
     def take_from(self, pump: Pump, offset: int, at_most: int, *, seconds: float) -> Moved:
         """Let a pump write into the file, and note in the sidecar what it brought; see `Pump.move`."""
         with local_errors(self.name):
+            self._check_length()
             moved = pump.move(self._fd, offset, at_most, seconds=seconds)
             if moved.count:
-                span = ByteRange(offset, offset + moved.count)
-                os.write(self._journal_fd, encode_span(span, synced=False))
-                self._written.append(span)
+                self._take_down(ByteRange(offset, offset + moved.count))
         return moved
+
+    def _check_length(self) -> None:
+        reached = self._reached  # first: another lane's thread may write on while we look
+        found = os.fstat(self._fd).st_size
+        if found < reached:
+            raise ChecksumMismatchError(self.name, _CHANGED, "size", str(reached), str(found))
+
+    def _take_down(self, span: ByteRange) -> None:
+        self._reached = max(self._reached, span.stop)
+        self._note(encode_span(span, synced=False))
+        self._written.append(span)
 
     def sync(self) -> None:
         """Bring everything written so far to the disk, then note that it is there."""
         with local_errors(self.name):
             written, self._written = merged(self._written), []
-            os.fdatasync(self._fd)
-            os.write(self._journal_fd, b"".join(encode_span(span, synced=True) for span in written))
+            self._bring_to_disk(os.fdatasync)
+            self._note(b"".join(encode_span(span, synced=True) for span in written))
+
+    def may_have_holes(self) -> bool:
+        """Whether less is on disk than the size says: somebody has cut the file, or the file system compresses it."""
+        with local_errors(self.name):
+            status = os.fstat(self._fd)
+        return status.st_blocks * 512 < status.st_size
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Read bytes at `offset` into `buffer`; return how many, fewer only at the end of the file."""
@@ -153,20 +174,37 @@ class Part:
             mine, named = os.fstat(self._fd), self.folder.status(part_name(self.name))
             if named is None or not os.path.samestat(mine, named) or named.st_size != size:
                 found = "nothing" if named is None else str(named.st_size)
-                raise ChecksumMismatchError(self.name, "somebody changed the partial file", "size", str(size), found)
-            os.fchmod(self._fd, self.folder.file_mode)
-            if durable:
-                os.fsync(self._fd)
-        self.folder.publish(part_name(self.name), self.name, overwrite=overwrite, durable=durable)
+                raise ChecksumMismatchError(self.name, _CHANGED, "size", str(size), found)
+            os.fchmod(self._fd, self.folder.mode_for(self.name, overwrite=overwrite))
+            self._bring_to_disk(os.fsync if durable else flush)
+        try:
+            self.folder.publish(part_name(self.name), self.name, overwrite=overwrite, durable=durable)
+        except TrioNormanError:
+            os.fchmod(self._fd, PRIVATE)  # it stays a partial
+            raise
         self._close()
         with local_errors(self.name):
             self.folder.remove(journal_name(self.name))
 
+    def _bring_to_disk(self, sync: Callable[[int], None]) -> None:
+        try:
+            sync(self._fd)
+        except OSError:
+            # The system forgets what it could not write, and then says of the same bytes that all is well.
+            self._is_doubtful = True
+            raise
+
+    def _note(self, lines: bytes) -> None:
+        if os.write(self._journal_fd, lines) < len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a torn line ends the sidecar for whoever reads it
+
     def release(self) -> None:
-        """Let go: the partial can be taken up again by anybody. Nothing is removed that holds bytes."""
-        with suppress(OSError):  # a full disk: then our process's end is what frees the partial
-            os.write(self._journal_fd, encode_release())
-        if os.fstat(self._fd).st_size == 0:
+        """Let go: the partial can be taken up again by anybody. Only what cannot be trusted is removed."""
+        with suppress(OSError):
+            self._note(encode_release())
+        with suppress(OSError):  # on a full disk nothing more can be written, and this can still be said
+            os.utime(self._journal_fd, ns=(_LET_GO, _LET_GO))
+        if self._is_doubtful or os.fstat(self._fd).st_size == 0:
             self.discard()
         else:
             self._close()
@@ -186,8 +224,9 @@ class Part:
 
     def _close(self) -> None:
         self.is_closed = True
-        os.close(self._fd)
-        os.close(self._journal_fd)
+        for fd in (self._fd, self._journal_fd):
+            with suppress(OSError):  # what can be said of the bytes was said when they were synced
+                os.close(fd)
 
 
 def write_all(fd: int, offset: int, buffers: Sequence[bytes]) -> int:
@@ -195,74 +234,106 @@ def write_all(fd: int, offset: int, buffers: Sequence[bytes]) -> int:
     if len(buffers) > _MOST_BUFFERS:
         buffers = [b"".join(buffers)]
     total = sum(map(len, buffers))
-    written = os.pwritev(fd, buffers, offset)
+    written = persistently(os.pwritev, fd, buffers, offset)
     if written < total:  # a short write is legal: the rest goes on from there
         rest = memoryview(b"".join(buffers))
         while written < total:
-            written += os.pwrite(fd, rest[written:], offset + written)
+            written += persistently(os.pwrite, fd, rest[written:], offset + written)
     return offset + total
+
+
+def flush(fd: int) -> None:
+    """Have a network file system say now whether it could write; others say nothing here, and keep no one waiting."""
+    os.close(os.dup(fd))
 
 
 def _open_part(folder: Folder, name: str) -> int:
     """Open the data file; one that is a link, has other names or belongs to somebody else is put aside, unread."""
     flags = os.O_RDWR | os.O_CREAT
     status = folder.status(part_name(name))
-    if status is not None:
-        is_plain = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid()
-        if not is_plain:
-            folder.remove(part_name(name))
-            flags |= os.O_EXCL
-    return folder.open_file(part_name(name), flags)
+    if status is not None and not _is_ours(status, links=1):
+        folder.remove(part_name(name))
+        flags |= os.O_EXCL
+    fd = folder.open_file(part_name(name), flags)
+    if not _is_ours(os.fstat(fd), links=1):  # put there in this very moment
+        os.close(fd)
+        raise DestinationBusyError(name)
+    return fd
+
+
+def _is_ours(status: os.stat_result, *, links: int | None = None) -> bool:
+    """Whether somebody like us has made this file, rather than planted another one under its name."""
+    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
+    return is_own and links in (None, status.st_nlink)
 
 
 def _claim_journal(folder: Folder, name: str, header: Header) -> tuple[int, Journal | None]:
     """Put our sidecar in its place and return its descriptor, with the journal that stood there before.
 
-    Ours is written aside and takes the place in one atomic step: as a name that nobody has yet, or by renaming over
-    the sidecar of an owner who let go or died. No lock of the operating system is used, since several network file
-    systems only pretend to have them.
+    Ours is made under a name that only one can have at a time, and takes the place in one atomic step if nobody is
+    there, or an owner who let go or died. No lock of the operating system is used, since several network file systems
+    only pretend to have them.
     """
-    mine = passing_name(name, "json")
-    fd = folder.open_file(mine, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
+    claim = f"{journal_name(name)}.take"
+    fd = _open_claim(folder, name, claim)
     try:
-        os.write(fd, encode_header(header))
-        return fd, _take_place(folder, name, mine)
+        try:
+            os.write(fd, encode_header(header))
+            journal = _read_free_journal(folder, name)
+        except BaseException:
+            folder.remove(claim)
+            raise
+        with suppress(FileNotFoundError):  # taken for a dead one's, and removed
+            folder.rename(claim, journal_name(name))
+        placed = folder.status(journal_name(name))
+        if placed is None or not os.path.samestat(placed, os.fstat(fd)):
+            raise DestinationBusyError(name)
     except BaseException:
         os.close(fd)
-        folder.remove(mine)
         raise
+    return fd, journal
 
 
-def _take_place(folder: Folder, name: str, mine: str) -> Journal | None:
-    with suppress(FileExistsError):
-        folder.rename_new(mine, journal_name(name))
-        return None
-    guard = f"{journal_name(name)}.take"
-    status = folder.status(guard)
-    if status is not None and time.time() - status.st_ctime > _TAKEOVER_SECONDS:
-        folder.remove(guard)
+def _open_claim(folder: Folder, name: str, claim: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
     try:
-        folder.link(journal_name(name), guard)  # one at a time; the sidecar itself stays in its place meanwhile
-    except (FileExistsError, FileNotFoundError):
+        return folder.open_file(claim, flags)
+    except FileExistsError:
+        status = folder.status(claim)
+        if status is not None and _is_being_made(folder, claim, status):
+            raise DestinationBusyError(name) from None
+    folder.remove(claim)  # whoever made it was killed meanwhile, or has only planted it
+    try:
+        return folder.open_file(claim, flags)
+    except FileExistsError:
         raise DestinationBusyError(name) from None
-    try:
-        journal = _read_free_journal(folder, guard, name)
-        folder.rename(mine, journal_name(name))
-    finally:
-        if folder.status(journal_name(name)) is None:  # without hard links it was moved, not linked: back with it
-            folder.rename(guard, journal_name(name))
-        folder.remove(guard)
-    return journal
 
 
-def _read_free_journal(folder: Folder, guard: str, name: str) -> Journal | None:
-    fd = folder.open_file(guard, os.O_RDONLY)
-    with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        is_ours = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-        data = file.read(LARGEST_JOURNAL) if is_ours else b""
-    journal = decode(data)
-    is_free = journal is None or journal.is_released
+def _is_being_made(folder: Folder, claim: str, status: os.stat_result) -> bool:
+    journal = _read_journal(folder, claim, status)
+    if journal is None:
+        return _is_ours(status) and time.time() - status.st_mtime < _CLAIMING
+    return is_alive(journal.header.owner, last_sign=status.st_mtime)
+
+
+def _read_free_journal(folder: Folder, name: str) -> Journal | None:
+    status = folder.status(journal_name(name))
+    if status is None:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "a directory stands where the partial's sidecar belongs")
+    journal = _read_journal(folder, journal_name(name), status)
+    is_free = journal is None or journal.is_released or status.st_mtime_ns == _LET_GO
     if not is_free and journal is not None and is_alive(journal.header.owner, last_sign=status.st_mtime):
         raise DestinationBusyError(name)
     return journal
+
+
+def _read_journal(folder: Folder, at: str, status: os.stat_result) -> Journal | None:
+    if not _is_ours(status):
+        return None  # planted, a link perhaps: it is replaced, never followed
+    try:
+        with open(folder.open_file(at, os.O_RDONLY), "rb") as file:
+            return decode(file.read(LARGEST_JOURNAL))
+    except FileNotFoundError:
+        return None  # its owner is done

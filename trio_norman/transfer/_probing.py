@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 
+from .._sansio.expiry import MAY_HAVE_EXPIRED
 from .._sansio.heads import Asked, Body, Refused, Unsatisfiable, Version, WholeInstead, read_head
 from .._sansio.ranges import ByteRange
 from .._sansio.retrying import RetryBudget
@@ -35,13 +36,13 @@ async def _ask(shop: Shop, source: Source, links: Links) -> Version:
     span = ByteRange(0, 1)
     link = await links.current()
     try:
-        async with shop.fetch(link.url, span) as answer:
+        async with shop.ask(link, span) as answer:
             reading = read_head(Asked(source.name, answer.url, span), answer.status, answer.headers)
             if isinstance(reading, Body):
                 async for _ in answer.chunks():
                     pass  # one byte: to its end, so that the connection can be used again
     except ServiceError as error:
-        if error.status not in {401, 403} or not source.is_renewable:
+        if error.status not in MAY_HAVE_EXPIRED or not source.is_renewable:
             raise
         await links.renew(link, error)
         return await _ask(shop, source, links)

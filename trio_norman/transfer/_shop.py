@@ -6,12 +6,16 @@ import os
 import random
 import resource
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import cast
 
 import attrs
 import trio
 
 from .._sansio.climbing import Climber
+from .._sansio.ranges import ByteRange
 from .._sansio.throttling import Throttle
+from .._wire._fetching import Answer
 from ..errors import ServiceError, TrioNormanError
 from ._connections import Connections
 from ._folder import Folder
@@ -21,14 +25,17 @@ from ._model import (
     DownloadStarted,
     Event,
     Fetch,
+    Link,
     OnEvent,
     Outcome,
+    PinningFetch,
 )
 from ._small import SmallFiles
 
-_LOOK_EVERY = 0.1  # seconds
+_LOOK_EVERY = 0.05  # seconds
 _BURST = 0.25  # seconds' worth of bytes that may come at once under a limit
 _SIPS = 4  # parts in which that is taken, so that the bucket hardly ever stands full and loses what would flow in
+_FEWEST_AT_FIRST, _MOST_AT_FIRST = 4, 16  # connections that "auto" begins with
 _MOST_CONNECTIONS = 64  # that "auto" ever tries
 _DESCRIPTORS_EACH = 5  # a socket, the two ends of a pipe, a partial and its sidecar
 _DESCRIPTORS_KEPT = 32  # for everything else in the process
@@ -43,6 +50,11 @@ def most_connections(options: DownloadOptions) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH
     return max(1, min(_MOST_CONNECTIONS, allowed))
+
+
+def _first_level(max_concurrency: int) -> int:
+    """Return how many connections "auto" begins with: as many as there may be files, within reason."""
+    return min(max(max_concurrency, _FEWEST_AT_FIRST), _MOST_AT_FIRST)
 
 
 @attrs.define
@@ -70,7 +82,7 @@ class Progress:
 class Shop:
     """The tools of one batch: where from, where to, how, and the limits that its files share."""
 
-    fetch: Fetch
+    _fetch: Fetch
     folder: Folder
     options: DownloadOptions
     on_event: OnEvent | None
@@ -85,7 +97,7 @@ class Shop:
 
     def __attrs_post_init__(self) -> None:
         limit, is_auto = most_connections(self.options), self.options.max_connections == "auto"
-        self.climber = Climber(limit) if is_auto else None
+        self.climber = Climber(limit, _first_level(self.options.max_concurrency)) if is_auto else None
         self.connections = Connections(limit if self.climber is None else self.climber.target)
         self.disk = trio.CapacityLimiter(limit + 2)
         rate = self.options.bytes_per_second
@@ -93,6 +105,14 @@ class Shop:
         overwrite = self.options.existing == "overwrite"
         self.small_files = SmallFiles(self.folder, overwrite, self.options.durable)
         self.hashing = trio.CapacityLimiter(os.cpu_count() or 2)
+
+    def ask(
+        self, link: Link, span: ByteRange | None = None, if_range: str | None = None
+    ) -> AbstractAsyncContextManager[Answer]:
+        """Open the answer to a GET of what a link leads to; see `Fetch`."""
+        if link.pinned_pem is None:
+            return self._fetch(link.url, span, if_range)
+        return cast(PinningFetch, self._fetch)(link.url, span, if_range, link.pinned_pem)
 
     async def climb(self) -> None:
         """Keep the number of connections at what the link deserves, until cancelled; at once, if it is fixed."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import trio
 
-from .._sansio.digests import new_hasher
 from ..errors import DestinationExistsError, TrioNormanError
-from ._digesting import checked, same_or_refused
+from ._digesting import checked, digests_of, same_or_refused
 from ._folder import Folder, local_errors, passing_name
-from ._part import write_all
+from ._part import flush, write_all
 
 SMALL = 2**20  # bytes
 _MOST_AT_ONCE = 16  # files that one visit publishes: the first of them waits for the last
@@ -62,7 +62,10 @@ class SmallFiles:
 
         Cancellation: the file may be published or not, but never in part.
         """
-        await self._send.send(file)
+        try:
+            self._send.send_nowait(file)  # a turn of the scheduler comes below anyway
+        except trio.WouldBlock:
+            await self._send.send(file)
         await file.is_done.wait()
         if file.error is not None:
             raise file.error
@@ -72,8 +75,9 @@ class SmallFiles:
         """Publish until cancelled."""
         async for first in self._receive:
             files = [first]
-            while len(files) < _MOST_AT_ONCE and self._receive.statistics().current_buffer_used:
-                files.append(self._receive.receive_nowait())
+            with suppress(trio.WouldBlock):
+                while len(files) < _MOST_AT_ONCE:
+                    files.append(self._receive.receive_nowait())
             await trio.to_thread.run_sync(self._publish_all, files)
             for file in files:
                 file.is_done.set()
@@ -94,18 +98,14 @@ class SmallFiles:
     def _sync_folder(self, files: Sequence[SmallFile]) -> None:
         try:
             with local_errors(str(self.folder.path)):
-                os.fsync(self.folder.fd)
+                self.folder.sync()
         except TrioNormanError as error:
             for file in files:
                 file.error = file.error or error
 
 
 def _digests_of(file: SmallFile) -> Mapping[str, str]:
-    digests: dict[str, str] = {}
-    for algorithm in file.algorithms:
-        hasher = new_hasher(algorithm)
-        hasher.update(file.body)
-        digests[algorithm] = hasher.hexdigest()
+    digests = digests_of(file.body, file.algorithms)
     checked(file.name, file.announced, digests)
     if file.twin:
         same_or_refused(file.name, file.twin, digests)
@@ -114,16 +114,21 @@ def _digests_of(file: SmallFile) -> Mapping[str, str]:
 
 def _publish(folder: Folder, file: SmallFile, *, overwrite: bool, durable: bool) -> None:
     with local_errors(file.name):
-        fd = None if overwrite else folder.open_nameless()
-        if fd is None:
+        if overwrite or not _publish_nameless(folder, file, durable=durable):
             _publish_by_rename(folder, file, overwrite=overwrite, durable=durable)
-            return
-        try:
-            write_all(fd, 0, [file.body])
-            if durable:
-                os.fsync(fd)
-            folder.name_it(fd, file.name)
-        finally:
+
+
+def _publish_nameless(folder: Folder, file: SmallFile, *, durable: bool) -> bool:
+    """Write a file that gets its name when it is complete; False where the system cannot do that."""
+    fd = folder.open_nameless()
+    if fd is None:
+        return False
+    try:
+        write_all(fd, 0, [file.body])
+        (os.fsync if durable else flush)(fd)
+        return folder.name_it(fd, file.name)
+    finally:
+        with suppress(OSError):  # what can be said of the bytes was said before they got their name
             os.close(fd)
 
 
@@ -133,7 +138,7 @@ def _publish_by_rename(folder: Folder, file: SmallFile, *, overwrite: bool, dura
     try:
         try:
             write_all(fd, 0, [file.body])
-            os.fchmod(fd, folder.file_mode)
+            os.fchmod(fd, folder.mode_for(file.name, overwrite=overwrite))
             if durable:
                 os.fsync(fd)
         finally:
