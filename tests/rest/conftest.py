@@ -1,18 +1,27 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import pytest
 
+from tests.rest import rest_opening
 from tests.rest.rest_opening import service
 from trio_norman import RestClient
 from trio_norman.emulator import Emulator, open_emulator
 
 
+@pytest.fixture(params=["classic", "v1"])
+def api(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The dialect of the service; whoever uses this is run once for each."""
+    monkeypatch.setattr(rest_opening, "SPOKEN", request.param)
+    return str(request.param)
+
+
 @pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
+async def emulator(api: Literal["classic", "v1"]) -> AsyncIterator[Emulator]:
     """Two runs with four small checkpoints each, on real sockets."""
-    async with open_emulator(runs=2, checkpoints=4, size_bytes=5000) as emulator:
+    async with open_emulator(runs=2, checkpoints=4, size_bytes=5000, dialects=(api,)) as emulator:
         yield emulator
 
 
@@ -30,4 +39,5 @@ def no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path_factor
     for name in ("API_KEY", "BASE_URL"):
         monkeypatch.delenv(f"TRIO_NORMAN_{name}", raising=False)
         monkeypatch.delenv(f"PYTRIO_{name}", raising=False)
+    monkeypatch.delenv("PYTRIO_ENV", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))

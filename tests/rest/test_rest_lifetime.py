@@ -9,10 +9,20 @@ import pytest
 import trio
 import trio.testing
 
-from tests.rest.rest_opening import asked, cancelled_at, open_in_memory, partials, service, visible
+from tests.rest.rest_opening import (
+    asked,
+    at,
+    cancelled_at,
+    open_in_memory,
+    partials,
+    service,
+    visible,
+)
 from trio_norman import RestClient, ServiceClient, checkpoint_file_name
 from trio_norman.emulator import Emulator
 from trio_norman.errors import AuthenticationError, DownloadCancelledError
+
+pytestmark = pytest.mark.usefixtures("api")
 
 MOST_STEPS = 500  # no call of these has as many
 
@@ -33,7 +43,10 @@ async def calls_of(rest: RestClient, emulator: Emulator, dest: Path) -> list[Cal
         lambda: rest.get_session(emulator.sessions[0].session_id),
         lambda: rest.list_sessions(),
         lambda: rest.get_sampler(emulator.samplers[0].sampler_id),
-        lambda: rest.get_checkpoint_info(emulator.checkpoints[0].path),
+        lambda: rest.get_checkpoint_info(item.path or ""),
+        lambda: rest.whoami(),
+        lambda: rest.list_models(),
+        lambda: rest.iter_models(),
         lambda: rest.download_checkpoint(item, dest),
         lambda: rest.start_download(item, dest),
         lambda: rest.iter_weights(),
@@ -137,7 +150,7 @@ async def test_a_call_of_another_task_ends_when_the_client_is_closed(
     async with trio.open_nursery() as others:
         with pytest.raises(KeyError) if leave == "raise" else trio.CancelScope() as scope:
             async with open_in_memory() as (emulator, rest):
-                emulator.misbehave("/api/api/runs", delay=1e6)
+                emulator.misbehave(at("runs"), delay=1e6)
                 others.start_soon(call, rest)
                 others.start_soon(iterate, rest)
                 await trio.sleep(5)
@@ -180,7 +193,7 @@ async def test_a_nursery_of_the_caller_stops_its_calls_and_not_the_client(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with open_in_memory() as (emulator, rest):
-        emulator.misbehave("/api/api/runs", delay=1e6)
+        emulator.misbehave(at("runs"), delay=1e6)
         async with trio.open_nursery() as nursery:
             for _ in range(30):
                 nursery.start_soon(rest.list_training_runs)
@@ -214,7 +227,7 @@ async def test_a_call_can_be_cancelled_at_each_of_its_waits(rest: RestClient, em
 
 async def test_trying_again_can_be_cancelled(autojump_clock: trio.testing.MockClock) -> None:
     async with open_in_memory() as (emulator, rest):
-        emulator.misbehave("/api/api/runs", status=429, retry_after=200)
+        emulator.misbehave(at("runs"), status=429, retry_after=200)
         for seconds in (0, 1, 100, 250):
             before = trio.current_time()
             with trio.move_on_after(seconds) as scope:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import traceback
@@ -14,10 +13,10 @@ import httpx
 import pytest
 import trio
 
-from tests.rest.rest_opening import QUICK, asked, partials, service
+from tests.rest.rest_opening import QUICK, asked, at, page_text, partials, service
 from trio_norman import ConnectionSettings, Event, RestClient, ServiceClient
 from trio_norman.emulator import Emulator, open_emulator
-from trio_norman.errors import ServiceError, TrioNormanError, UndecodableResponseError
+from trio_norman.errors import RedirectError, ServiceError, TrioNormanError, UndecodableResponseError
 
 
 def everything_about(error: BaseException) -> str:
@@ -40,7 +39,9 @@ async def test_the_key_goes_to_the_service_in_its_header_and_nowhere_else(
     for request in asked(emulator):
         assert request.headers["x-api-key"] == emulator.api_key
         assert emulator.api_key not in f"{request.path}?{request.query}"
-        assert {"authorization", "cookie", "referer"}.isdisjoint(request.headers)
+        assert {"cookie", "referer"}.isdisjoint(request.headers)
+        told = f"Bearer {emulator.api_key}" if rest.dialect == "v1" else None
+        assert request.headers.get("authorization") == told
     storage = emulator.requests.of("storage", "other")
     assert len(storage) == 8
     for request in storage:
@@ -51,7 +52,7 @@ async def test_the_key_goes_to_the_service_in_its_header_and_nowhere_else(
 
 async def test_the_http_client_does_not_take_the_key_to_other_origins(rest: RestClient, emulator: Emulator) -> None:
     async with open_emulator(runs=0, api_key="another") as stranger:
-        answer = await rest.http_client.get(f"{stranger.base_url}/api/user/me")
+        answer = await rest.http_client.get(f"{stranger.base_url}{at('me')}")
         assert answer.status_code == 401
         await rest.http_client.get(f"{stranger.base_url}/x", headers={"X-API-Key": emulator.api_key})
         assert all("x-api-key" not in request.headers for request in stranger.requests)
@@ -59,23 +60,29 @@ async def test_the_http_client_does_not_take_the_key_to_other_origins(rest: Rest
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_does_not_take_the_key_to_another_origin(
+async def test_SEC_01_a_redirect_does_not_take_the_key_to_another_origin(
     rest: RestClient, emulator: Emulator, status: int
 ) -> None:
+    """The other origin gets no key, and neither does the service when the other one sends us back."""
     async with open_emulator(runs=0, api_key="another") as stranger:
         emulator.misbehave("/api/away", status=status, headers={"Location": f"{stranger.base_url}/api/back"})
-        stranger.misbehave("/api/back", status=status, headers={"Location": f"{emulator.base_url}/api/user/me"})
-        emulator.misbehave("/api/api/runs/r", status=status, headers={"Location": f"{stranger.base_url}/api/back"})
-        with pytest.raises(ServiceError, match=f"status {status}"):
+        stranger.misbehave("/api/back", status=status, headers={"Location": f"{emulator.base_url}{at('me')}"})
+        emulator.misbehave(at("runs") + "/r", status=status, headers={"Location": f"{stranger.base_url}/api/back"})
+        with pytest.raises(RedirectError, match=f"status {status}"):
             await rest.get_training_run("r")
         assert len(stranger.requests) == 0
         answer = await rest.http_client.get("/api/away", follow_redirects=True)
-        assert ["x-api-key" in request.headers for request in stranger.requests] == [False]
-        assert answer.json()["username"] == "ada"  # back home, the key is used again
+        sent_back = asked(emulator)[-1]
+        for request in (*stranger.requests, sent_back):  # it is a stranger who has sent us back
+            assert {"x-api-key", "authorization"}.isdisjoint(request.headers)
+        assert len(stranger.requests) == 1
+        assert sent_back.path == at("me")
+        assert answer.status_code == 401
+        assert (await rest.http_client.get(at("me"))).json()["username"] == "ada"
 
 
 async def test_the_key_does_not_show_in_any_representation(rest: RestClient, emulator: Emulator) -> None:
-    answer = await rest.http_client.get("/api/user/me")
+    answer = await rest.http_client.get(at("me"))
     archive = await rest.get_archive_url(emulator.weights[0].checkpoint_id)
     client = service(emulator)
     shown = [
@@ -110,7 +117,7 @@ async def test_the_key_does_not_show_in_any_representation(rest: RestClient, emu
 async def test_a_service_that_quotes_the_key_is_not_repeated(
     rest: RestClient, emulator: Emulator, body: str, status: int
 ) -> None:
-    emulator.misbehave("/api/api/runs", status=status, body=body.replace("KEY", emulator.api_key))
+    emulator.misbehave(at("runs"), status=status, body=body.replace("KEY", emulator.api_key))
     with pytest.raises(TrioNormanError) as caught:
         await rest.get_training_run("r")
     assert emulator.api_key not in everything_about(caught.value)
@@ -121,7 +128,7 @@ async def test_a_signed_url_in_an_answer_that_cannot_be_read_is_not_shown(
     rest: RestClient, emulator: Emulator, cut: int
 ) -> None:
     url = f"https:\\/\\/store.example/models/{'m' * 80}.zip?q-ak=SIGNATURE&q-signature=SIGNATURE" + "SIGNATURE" * 40
-    emulator.misbehave(".*/archive", status=200, body=f'{{"url": "{url}"'[:cut])
+    emulator.misbehave(f".*{at('archive')}", status=200, body=f'{{"url": "{url}"'[:cut])
     with pytest.raises(UndecodableResponseError, match="it begins with") as caught:
         await rest.get_checkpoint_archive_url("r", "c")
     assert "SIGNATURE" not in everything_about(caught.value)
@@ -204,9 +211,7 @@ async def test_a_transport_of_the_users_own_stays_open_and_gets_the_key_only_for
 
 
 async def test_cookies_are_not_kept(rest: RestClient, emulator: Emulator) -> None:
-    emulator.misbehave(
-        "/api/api/runs", status=200, body=json.dumps({"training_runs": []}), headers={"Set-Cookie": "a=b"}
-    )
+    emulator.misbehave(at("runs"), status=200, body=page_text(training_runs=[]), headers={"Set-Cookie": "a=b"})
     await rest.list_training_runs()
     await rest.list_sessions()
     assert all("cookie" not in request.headers for request in emulator.requests)
@@ -224,4 +229,4 @@ async def test_proxies_and_netrc_of_the_environment_are_not_used(
     monkeypatch.setenv("NETRC", str(netrc))
     async with service(emulator).create_rest_client() as rest:
         await rest.list_sessions()
-    assert all("authorization" not in request.headers for request in emulator.requests)
+    assert all("Basic" not in request.headers.get("authorization", "") for request in emulator.requests)

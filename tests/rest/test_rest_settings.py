@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rest.rest_opening import QUICK
+from tests.rest import rest_opening
+from tests.rest.rest_opening import QUICK, at
 from trio_norman import Secret, ServiceClient
 from trio_norman.emulator import Emulator, open_emulator
 from trio_norman.errors import AuthenticationError, ConfigurationError, ConnectError
@@ -97,6 +98,49 @@ async def test_both_forms_of_the_file_are_read_and_never_written(emulator: Emula
     assert [each.name for each in Path.home().rglob("*")] == [".pytrio", "config.toml"]
 
 
+def write_profile(name: str, text: str) -> None:
+    """Log in to another service, as the later client does."""
+    path = Path.home() / ".pytrio" / "envs" / name / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+
+async def test_a_profile_that_was_chosen_counts_and_nothing_is_written(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(OPENAPI.format(key="key-of-nobody", url="http://127.0.0.1:1"))
+    write_profile("staging", OPENAPI.format(key="key-of-staging", url=emulator.base_url))
+    write_profile("lab-2", OPENAPI.format(key="key-of-lab", url=emulator.base_url))
+    with pytest.raises(ConnectError):
+        async with ServiceClient(retry=QUICK).create_rest_client():
+            raise AssertionError("never reached")
+    state = Path.home() / ".pytrio" / "env.toml"
+    state.write_text('active_env = "staging"\n')
+    assert await key_that_is_sent(emulator) == "key-of-staging"
+    monkeypatch.setenv("PYTRIO_ENV", "lab-2")
+    assert await key_that_is_sent(emulator) == "key-of-lab"
+    monkeypatch.setenv("TRIO_NORMAN_API_KEY", "key-of-ours")
+    assert await key_that_is_sent(emulator) == "key-of-ours"  # at the profile's address
+    assert state.read_text() == 'active_env = "staging"\n'
+    assert len([each for each in Path.home().rglob("*") if each.is_file()]) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"), [("gone", "there is no profile gone: "), ("../gone", "cannot be the name of a profile")]
+)
+async def test_a_profile_that_is_not_there_is_not_replaced_by_another(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, name: str, problem: str
+) -> None:
+    write_config(OPENAPI.format(key="key-of-file", url=emulator.base_url))
+    monkeypatch.setenv("PYTRIO_ENV", name)
+    with pytest.raises(ConfigurationError, match=problem):
+        async with ServiceClient().create_rest_client():
+            raise AssertionError("never reached")
+    assert await key_that_is_sent(emulator, "key", emulator.base_url) == "key"  # where no file is needed
+    monkeypatch.setenv("PYTRIO_ENV", "default")
+    assert await key_that_is_sent(emulator) == "key-of-file"
+
+
 @pytest.mark.parametrize("text", ['api_key = "no end', 'user = "x"', "api_key = 5", "", "\xff\xfe", 'api_key = ""'])
 async def test_a_file_that_holds_no_key_is_as_good_as_none(text: str) -> None:
     write_config("").write_bytes(text.encode("latin-1"))
@@ -139,6 +183,6 @@ async def test_settings_are_looked_up_when_a_client_is_opened_and_belong_to_it_a
 @pytest.mark.parametrize("ending", ["", "/", "/api", "/api/", "//"])
 async def test_the_address_may_end_as_people_write_it(emulator: Emulator, ending: str) -> None:
     key = Secret(f" {emulator.api_key}\n")  # as it is read from a file
-    async with ServiceClient(key, emulator.base_url + ending).create_rest_client() as rest:
+    async with ServiceClient(key, emulator.base_url + ending, api=rest_opening.SPOKEN).create_rest_client() as rest:
         await rest.list_training_runs()
-    assert [request.path for request in emulator.requests] == ["/api/user/me", "/api/api/runs"]
+    assert [request.path for request in emulator.requests] == [at("me"), at("runs")]

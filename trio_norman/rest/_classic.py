@@ -8,51 +8,78 @@ Source: wire/pytrio, sections 1.1, 1.3 and 1.4.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Generic, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._sansio.paging import PageFacts
 from .._sansio.routes import bounded, segment
-from ..errors import ConfigurationError
+from ..errors import UnsupportedError
+from ._calls import AccessScope, Call, Dialect, Listing, opaque_path, window
+from ._converter import Spelling
 from ._models import (
     ArchiveUrl,
+    Checkpoint,
     CheckpointInfo,
     CheckpointList,
     CheckpointsPage,
-    Model,
+    ModelsPage,
     Sampler,
     Session,
     SessionsPage,
+    SupportedModel,
     TrainingRun,
     TrainingRunsPage,
+    UserInfo,
+    Weight,
     WeightsPage,
 )
 
-KEY_HEADER = "X-API-KEY"
-M = TypeVar("M", bound=Model)
-
-
-@attrs.frozen
-class Call(Generic[M]):
-    """One request and the kind of its answer."""
-
-    path: str
-    kind: type[M]
-    query: Mapping[str, str | int] = attrs.field(factory=dict)
-
-
-USER = "api/user/me"
-
-
-def weights(user_id: str, *, page: int, page_size: int) -> Call[WeightsPage]:
-    """Describe one page of weights; pages count from 1."""
-    query = {
-        "page": bounded(page, at_least=1, what="page"),
-        "page_size": bounded(page_size, at_least=1, what="page_size"),
+NAME = "classic"
+SENDS_BEARER = False
+#: Fields whose name on the wire differs. Source: wire/pytrio, sections 1.3 and 1.4.
+SPELLING = Spelling(
+    {
+        UserInfo: {"user_id": "cuid", "created_at": "createdAt"},
+        Weight: {
+            "user_id": "userId",
+            "task_id": "taskId",
+            "run_id": "runId",
+            "runner_id": "runnerId",
+            "created_at": "createdAt",
+            "updated_at": "updatedAt",
+        },
     }
-    return Call(f"api/user/{segment(user_id, what='user_id')}/weights", WeightsPage, query)
+)
+
+
+def who_am_i() -> Call[UserInfo]:
+    """Describe the question whose key this is."""
+    return Call("api/user/me", UserInfo)
+
+
+def models() -> Listing[ModelsPage, SupportedModel]:
+    """Describe the list of base models: the service gives their names, all at once."""
+
+    def page(limit: int, offset: int) -> Call[ModelsPage]:
+        window(limit, offset)  # refuses what no page has
+        return Call("api/runner/models", Sequence[str], finish=lambda names: _cut(names, limit, offset))
+
+    return Listing(page, lambda found: found.models, lambda model: model.model_id)
+
+
+def weights(user_id: str) -> Listing[WeightsPage, Weight]:
+    """Describe the list of weights; pages count from 1."""
+
+    def page(page_size: int, number: int) -> Call[WeightsPage]:
+        query = {
+            "page": bounded(number, at_least=1, what="page"),
+            "page_size": bounded(page_size, at_least=1, what="page_size"),
+        }
+        return Call(f"api/user/{segment(user_id, what='user_id')}/weights", WeightsPage, query)
+
+    return Listing(page, lambda found: found.data, lambda weight: weight.cuid, _weights_facts, first=1)
 
 
 def weight_archive(user_id: str, checkpoint_id: str) -> Call[ArchiveUrl]:
@@ -61,19 +88,37 @@ def weight_archive(user_id: str, checkpoint_id: str) -> Call[ArchiveUrl]:
     return Call(f"api/user/{user}/archive_url/{weight}", ArchiveUrl)
 
 
-def training_run(training_run_id: str) -> Call[TrainingRun]:
+def training_run(training_run_id: str, scope: AccessScope | None) -> Call[TrainingRun]:
     """Describe one training run."""
+    _unscoped(scope)
     return Call(_run_path(training_run_id), TrainingRun)
 
 
-def training_runs(*, limit: int, offset: int) -> Call[TrainingRunsPage]:
-    """Describe one page of training runs."""
-    return Call("api/api/runs", TrainingRunsPage, _window(limit, offset))
+def training_runs(scope: AccessScope | None) -> Listing[TrainingRunsPage, TrainingRun]:
+    """Describe the list of training runs."""
+    _unscoped(scope)
+    return Listing(
+        lambda limit, offset: Call("api/api/runs", TrainingRunsPage, window(limit, offset)),
+        lambda page: page.training_runs,
+        lambda run: run.training_run_id,
+    )
 
 
-def checkpoints(training_run_id: str) -> Call[CheckpointList]:
-    """Describe all checkpoints of a run."""
-    return Call(f"{_run_path(training_run_id)}/checkpoints", CheckpointList)
+def checkpoints(training_run_id: str) -> Listing[CheckpointList, Checkpoint]:
+    """Describe the checkpoints of a run, which come all at once; the run's id is written into them."""
+    path = f"{_run_path(training_run_id)}/checkpoints"
+
+    def of_run(found: CheckpointList) -> CheckpointList:
+        named = [attrs.evolve(each, training_run_id=training_run_id) for each in found.checkpoints]
+        return attrs.evolve(found, checkpoints=tuple(named))
+
+    return Listing(
+        lambda limit, offset: Call(path, CheckpointList, finish=of_run),
+        lambda found: found.checkpoints,
+        lambda checkpoint: checkpoint.checkpoint_id,
+        lambda _, keys: PageFacts(keys, has_more=False),
+        is_whole=True,
+    )
 
 
 def checkpoint_archive(training_run_id: str, checkpoint_id: str) -> Call[ArchiveUrl]:
@@ -86,19 +131,29 @@ def checkpoint_path(training_run_id: str, checkpoint_id: str) -> str:
     return f"{_run_path(training_run_id)}/checkpoints/{segment(checkpoint_id, what='checkpoint_id')}"
 
 
-def user_checkpoints(*, limit: int, offset: int) -> Call[CheckpointsPage]:
-    """Describe one page of the account's checkpoints."""
-    return Call("api/api/user/checkpoints", CheckpointsPage, _window(limit, offset))
+def user_checkpoints() -> Listing[CheckpointsPage, Checkpoint]:
+    """Describe the list of the account's checkpoints."""
+    return Listing(
+        lambda limit, offset: Call("api/api/user/checkpoints", CheckpointsPage, window(limit, offset)),
+        lambda page: page.checkpoints,
+        lambda checkpoint: checkpoint.checkpoint_id,
+    )
 
 
-def session(session_id: str) -> Call[Session]:
+def session(session_id: str, scope: AccessScope | None) -> Call[Session]:
     """Describe one session."""
+    _unscoped(scope)
     return Call(f"api/api/sessions/{segment(session_id, what='session_id')}", Session)
 
 
-def sessions(*, limit: int, offset: int) -> Call[SessionsPage]:
-    """Describe one page of sessions."""
-    return Call("api/api/sessions", SessionsPage, _window(limit, offset))
+def sessions(scope: AccessScope | None) -> Listing[SessionsPage, str]:
+    """Describe the list of sessions."""
+    _unscoped(scope)
+    return Listing(
+        lambda limit, offset: Call("api/api/sessions", SessionsPage, window(limit, offset)),
+        lambda page: page.sessions,
+        str,
+    )
 
 
 def sampler(sampler_id: str) -> Call[Sampler]:
@@ -108,43 +163,29 @@ def sampler(sampler_id: str) -> Call[Sampler]:
 
 def checkpoint_info(path: str) -> Call[CheckpointInfo]:
     """Describe what is needed to go on from a checkpoint; its path is opaque."""
-    if not path.strip():
-        raise ConfigurationError("path is empty", "pass a checkpoint's path")
-    return Call("api/checkpoints/info", CheckpointInfo, {"path": path})
+    return Call("api/checkpoints/info", CheckpointInfo, {"path": opaque_path(path)})
 
 
-def weights_facts(page: WeightsPage) -> PageFacts:
-    """Return what a page of weights says of itself."""
+def _unscoped(scope: AccessScope | None) -> None:
+    if scope is not None:
+        raise UnsupportedError("access_scope", NAME)
+
+
+def _cut(names: Sequence[str], limit: int, offset: int) -> ModelsPage:
+    found = [SupportedModel(name) for name in names[offset : offset + limit]]
+    return ModelsPage(tuple(found), len(names), limit, offset, offset + limit < len(names))
+
+
+def _weights_facts(page: WeightsPage, keys: Sequence[str]) -> PageFacts:
     told = page.pagination
-    keys = [weight.cuid for weight in page.data]
     return PageFacts(keys, told.has_next, told.total, told.page_size, told.page)
-
-
-def runs_facts(page: TrainingRunsPage) -> PageFacts:
-    """Return what a page of training runs says of itself."""
-    keys = [run.training_run_id for run in page.training_runs]
-    return PageFacts(keys, page.has_more, page.total, page.limit, page.offset)
-
-
-def checkpoint_list_facts(found: CheckpointList) -> PageFacts:
-    """Return the facts of a list without pages: it is all there is."""
-    return PageFacts([checkpoint.checkpoint_id for checkpoint in found.checkpoints], has_more=False)
-
-
-def checkpoints_facts(page: CheckpointsPage) -> PageFacts:
-    """Return what a page of checkpoints says of itself."""
-    keys = [checkpoint.checkpoint_id for checkpoint in page.checkpoints]
-    return PageFacts(keys, page.has_more, page.total, page.limit, page.offset)
-
-
-def sessions_facts(page: SessionsPage) -> PageFacts:
-    """Return what a page of sessions says of itself: often nothing but its length."""
-    return PageFacts(page.sessions, page.has_more, page.total, page.limit, page.offset)
 
 
 def _run_path(training_run_id: str) -> str:
     return f"api/api/runs/{segment(training_run_id, what='training_run_id')}"
 
 
-def _window(limit: int, offset: int) -> dict[str, str | int]:
-    return {"limit": bounded(limit, at_least=1, what="limit"), "offset": bounded(offset, at_least=0, what="offset")}
+if TYPE_CHECKING:
+    from . import _classic
+
+    _: Dialect = _classic

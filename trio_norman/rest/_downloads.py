@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 
-import attrs
-
-from .._sansio.expiry import url_lifetime
-from .._wire._client import JsonAnswer
 from ..errors import ConfigurationError
 from ..transfer import Link, Source
-from ._models import ArchiveUrl, Checkpoint, CheckpointList, Weight
+from ._models import Checkpoint, Weight
 
 Downloadable = Checkpoint | Weight
 Items = Iterable[Downloadable] | AsyncIterable[Downloadable]
@@ -32,11 +28,6 @@ def check_item(item: object) -> None:
         raise ConfigurationError(f"a {type(item).__name__} cannot be downloaded", "pass checkpoints or weights")
 
 
-def of_run(training_run_id: str, found: CheckpointList) -> tuple[Checkpoint, ...]:
-    """Return a run's checkpoints with the run written into them."""
-    return tuple(attrs.evolve(checkpoint, training_run_id=training_run_id) for checkpoint in found.checkpoints)
-
-
 def training_run_of(checkpoint: Checkpoint) -> str | None:
     """Return the run that a checkpoint belongs to, None if nothing tells.
 
@@ -48,32 +39,11 @@ def training_run_of(checkpoint: Checkpoint) -> str | None:
     return parts[1] if len(parts) == 4 and parts[2] == "weights" and parts[1] else None
 
 
-def link_of(archive: ArchiveUrl, answer: JsonAnswer) -> Link:
-    """Return a signed URL with the seconds for which its signer says it is good, by the signer's own clock."""
-    lifetime = url_lifetime(archive.url.reveal(), expires=archive.expires, now=answer.date)
-    return Link(archive.url, lifetime)
-
-
 def source_of(
     item: Downloadable, *, service: str, name: str, link: Callable[[Downloadable], Awaitable[Link]]
 ) -> Source:
     """Describe the archive of one checkpoint (or weight) to the engine."""
     if isinstance(item, Weight):
-        return Source(name, lambda: link(item), f"{service}#weight/{item.cuid}", item=item)
+        return Source(name, lambda: link(item), f"{service}#weight/{item.cuid}", size_bytes=item.size_bytes, item=item)
     identity = f"{service}#checkpoint/{item.checkpoint_id}"
     return Source(name, lambda: link(item), identity, size_bytes=item.size_bytes, item=item)
-
-
-async def each(items: Items) -> AsyncGenerator[Downloadable, None]:
-    """Go through any iterable of items; an asynchronous generator is closed at the end."""
-    if isinstance(items, AsyncIterable):
-        iterator = aiter(items)
-        try:
-            async for item in iterator:
-                yield item
-        finally:
-            if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
-                await iterator.aclose()
-    else:
-        for item in items:
-            yield item

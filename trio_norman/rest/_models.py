@@ -1,9 +1,10 @@
-"""What the training service answers with, as frozen objects.
+"""What the training service answers with, as frozen objects: the same ones whichever dialect it speaks.
 
 Unknown fields are kept in `extra`, unknown words of an enumeration as text, and every time remembers how it was
-written. Only what identifies a thing is required: the service's own examples leave other fields out.
+written. Only what identifies a thing is required: the service's own examples leave other fields out. Fields that only
+the `openapi/v1` dialect knows are None in the classic one, and `to_dict` leaves them out there.
 
-Source: wire/pytrio, sections 1.3 and 1.4.
+Source: wire/pytrio, sections 1.3, 1.4 and 2.4.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import attrs
 
 from .._sansio.redaction import Secret
 from .._sansio.times import Timestamp
+from .._sansio.wiremodels import LATER
+
+
+def _later(default: Any = None) -> Any:
+    """Make a field that the classic dialect does not know."""
+    return attrs.field(default=default, kw_only=True, hash=False, metadata={LATER: True})
 
 
 class CheckpointType(StrEnum):
@@ -32,23 +39,62 @@ class Model:
     extra: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the object as the service wrote it: its field names, its spelling of times, unknown fields too.
+        """Return the object in the service's classic field names, its spelling of times, and unknown fields too.
 
         Fields that it left out are there, with their defaults; secrets stay ``<redacted>``.
         """
-        from ._converter import to_wire  # the converter reads this module's classes
+        from ._classic import SPELLING  # which reads this module's classes
 
-        return to_wire(self)
+        return SPELLING.write(self)
 
 
 @attrs.frozen
 class UserInfo(Model):
-    """The account that a key belongs to."""
+    """The account that a key belongs to, and in the later dialect the key and the workspace it is good for."""
 
     username: str
     user_id: str
     api_key: Secret
     created_at: Timestamp | None = None
+    display_name: str | None = _later()
+    key_id: str | None = _later()
+    key_name: str | None = _later()
+    expires_at: Timestamp | None = _later()  # of the key; None for one without an end
+    workspace_id: str | None = _later()
+    workspace_name: str | None = _later()
+    workspace_type: str | None = _later()
+
+
+@attrs.frozen
+class SupportedModel(Model):
+    """A base model that can be trained or sampled. The classic dialect knows its `model_id` alone.
+
+    `trainer` and `sampler` hold limits: ``max_batch_size``, ``max_tokens_per_request``, ``max_seq_len``.
+    """
+
+    model_id: str
+    cuid: str | None = _later()
+    alias: str | None = _later()
+    train_available: bool | None = _later()
+    sample_available: bool | None = _later()
+    trainer: Mapping[str, Any] | None = _later()
+    sampler: Mapping[str, Any] | None = _later()
+    display_name: str | None = _later()
+    description: str | None = _later()
+    context_length: int | None = _later()
+    created_at: Timestamp | None = _later()
+    updated_at: Timestamp | None = _later()
+
+
+@attrs.frozen
+class ModelsPage(Model):
+    """One page of base models; without `total` it is all there are."""
+
+    models: Sequence[SupportedModel]
+    total: int | None = None
+    limit: int | None = None
+    offset: int | None = None
+    has_more: bool | None = None
 
 
 @attrs.frozen
@@ -66,6 +112,8 @@ class Weight(Model):
     runner_id: str | None = None
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
+    name: str | None = _later()
+    size_bytes: int | None = _later()
 
 
 @attrs.frozen
@@ -96,6 +144,26 @@ class TrainingRun(Model):
     base_model: str | None = None
     is_lora: bool | None = None
     lora_rank: int | None = None
+    name: str | None = _later()
+    status: str | None = _later()
+    run_index: int | None = _later()
+    session_id: str | None = _later()
+    workspace_id: str | None = _later()
+    model_spec_id: str | None = _later()
+    source_path: str | None = _later()  # of the checkpoint that it began with
+    restore_optimizer: bool | None = _later()
+    train_mlp: bool | None = _later()
+    train_attn: bool | None = _later()
+    train_unembed: bool | None = _later()
+    seed: int | None = _later()
+    corrupted: bool | None = _later()
+    corrupted_reason: str | None = _later()
+    created_at: Timestamp | None = _later()
+    updated_at: Timestamp | None = _later()
+    started_at: Timestamp | None = _later()
+    ended_at: Timestamp | None = _later()
+    training_params: Mapping[str, Any] | None = _later()
+    user_metadata: Mapping[str, Any] | None = _later()
 
 
 @attrs.frozen
@@ -111,7 +179,10 @@ class TrainingRunsPage(Model):
 
 @attrs.frozen
 class Checkpoint(Model):
-    """A checkpoint. `training_run_id` is filled in where it was listed by run: the service does not send it."""
+    """A checkpoint. In the classic dialect `training_run_id` is only known where it was listed by run.
+
+    `path` is what `get_checkpoint_info` takes: in the later dialect a ``trio://`` URI. Treat it as opaque.
+    """
 
     checkpoint_id: str
     checkpoint_type: CheckpointType | str | None = None
@@ -119,6 +190,22 @@ class Checkpoint(Model):
     path: str | None = None
     size_bytes: int | None = None
     training_run_id: str | None = None
+    name: str | None = _later()
+    status: str | None = _later()
+    step: int | None = _later()
+    is_uploaded: bool | None = _later()
+    uploaded_at: Timestamp | None = _later()
+    expires_at: Timestamp | None = _later()
+    base_model: str | None = _later()
+    lora_rank: int | None = _later()
+    model: str | None = _later()
+    model_spec_id: str | None = _later()
+    workspace_id: str | None = _later()
+    task_id: str | None = _later()
+    task_name: str | None = _later()
+    task_status: str | None = _later()
+    task_created_at: Timestamp | None = _later()
+    storage_path: str | None = _later()
 
 
 @attrs.frozen
@@ -145,6 +232,10 @@ class ArchiveUrl(Model):
 
     url: Secret
     expires: Timestamp | None = None
+    source: str | None = _later()  # "object_storage" or "actor"
+    checkpoint_status: str | None = _later()  # "LOCAL", "SYNCING" or "READY"
+    tls_cert_pem: str | None = attrs.field(default=None, kw_only=True, repr=False, metadata={LATER: True})
+    tls_not_after: Timestamp | None = _later()
 
 
 @attrs.frozen
@@ -153,17 +244,27 @@ class Session(Model):
 
     training_run_ids: Sequence[str] = ()
     sampler_ids: Sequence[str] = ()
+    session_id: str | None = _later()
+    workspace_id: str | None = _later()
+    status: str | None = _later()
+    sdk_version: str | None = _later()
+    created_at: Timestamp | None = _later()
+    updated_at: Timestamp | None = _later()
 
 
 @attrs.frozen
 class SessionsPage(Model):
-    """One page of session ids. The service tells no totals; a short page is the last one."""
+    """One page of session ids. The classic dialect tells no totals: there a short page is the last one.
+
+    `details` has what the later dialect tells of each session, in the same order; not their runs and samplers.
+    """
 
     sessions: Sequence[str]
     total: int | None = None
     limit: int | None = None
     offset: int | None = None
     has_more: bool | None = None
+    details: Sequence[Session] | None = _later()
 
 
 @attrs.frozen
@@ -173,6 +274,13 @@ class Sampler(Model):
     sampler_id: str
     base_model: str | None = None
     model_path: str | None = None
+    model_id: str | None = _later()
+    alias: str | None = _later()
+    session_id: str | None = _later()
+    workspace_id: str | None = _later()
+    status: str | None = _later()
+    created_at: Timestamp | None = _later()
+    updated_at: Timestamp | None = _later()
 
 
 @attrs.frozen

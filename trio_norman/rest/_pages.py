@@ -57,8 +57,9 @@ class _Ahead(Generic[T]):
 class PageIterator(Generic[T]):
     """The items of a list, over all its pages.
 
-    While you work on one page the next one is fetched, in the nursery of the client. Whoever stops iterating needs to
-    do nothing: at most the one request that is under way is finished, and no task waits for you.
+    While you work on one page the next one is fetched, in the nursery of the client; the next few at once, where the
+    service tells the list's length. Whoever stops iterating needs to do nothing: at most the requests that are under
+    way are finished, and no task waits for you.
 
     Raises:
         PagingError: When pages repeat or contradict each other; every item that was yielded before is right.
@@ -71,8 +72,9 @@ class PageIterator(Generic[T]):
     _fetch_page: FetchPage[T]
     _walk: PageWalk
     _nursery: Callable[[], trio.Nursery]  # raises once the client is closed
+    _is_wanted: Callable[[T], bool] | None = None
     _items: deque[T] = attrs.field(init=False, factory=deque)
-    _ahead: _Ahead[T] | None = attrs.field(init=False, default=None)
+    _ahead: dict[int, _Ahead[T]] = attrs.field(init=False, factory=dict)  # by position
 
     def __aiter__(self) -> Self:
         return self
@@ -87,22 +89,26 @@ class PageIterator(Generic[T]):
         return self._items.popleft()
 
     async def _turn_page(self) -> None:
-        ahead = self._ahead or self._read_ahead()
+        position = self._walk.position
+        ahead = self._ahead.get(position) or self._read_ahead(position)
         page = await ahead.receive()
-        if self._ahead is not ahead:
+        if self._ahead.pop(position, None) is not ahead:
             return  # another task took this page meanwhile
-        self._ahead = None
         try:
             fresh = self._walk.accept(page.facts)
         except ValueError as error:
             self._walk.is_over = True
+            self._ahead.clear()
             raise PagingError("GET", page.url, (str(error),), page.request_id) from None
-        self._items.extend(page.items[index] for index in fresh)
-        if not self._walk.is_over:
-            self._read_ahead()
+        new = (page.items[index] for index in fresh)
+        self._items.extend(new if self._is_wanted is None else filter(self._is_wanted, new))
+        # What was fetched for positions that the list turned out not to have is dropped.
+        kept, self._ahead = self._ahead, {}
+        for at in self._walk.ahead(page.facts):
+            self._ahead[at] = kept.get(at) or self._read_ahead(at)
 
-    def _read_ahead(self) -> _Ahead[T]:
+    def _read_ahead(self, position: int) -> _Ahead[T]:
         nursery, ahead = self._nursery(), _Ahead[T]()
-        nursery.start_soon(ahead.fetch, self._fetch_page, self._walk.position)
-        self._ahead = ahead
+        nursery.start_soon(ahead.fetch, self._fetch_page, position)
+        self._ahead[position] = ahead
         return ahead
