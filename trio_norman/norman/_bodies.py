@@ -1,0 +1,185 @@
+"""What can be pushed: bytes, files and streams, each with a length that is known beforehand."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+import trio
+
+from ..errors import ConfigurationError, LocalFileError, NoSpaceError, SourceChangedError
+from ..transfer._folder import local_errors
+
+_PIECE = 256 * 1024  # bytes that are read at once from a stream that is being spooled
+
+
+@attrs.frozen(eq=False)
+class Body:
+    """A body of known length that can be read any number of times, by one task at a time.
+
+    `read_into(offset, room)` fills `room` as far as the body goes and returns how many bytes there were;
+    `check` raises if what is read is no longer what was measured. Both block.
+    """
+
+    name: str
+    size: int
+    read_into: Callable[[int, memoryview], int] = attrs.field(repr=False)
+    check: Callable[[], None] = attrs.field(repr=False, default=lambda: None)
+    is_in_memory: bool = False
+
+
+@asynccontextmanager
+async def open_bytes(name: str, data: bytes) -> AsyncIterator[Body]:
+    """Give bytes as a body."""
+    view = memoryview(data)
+
+    def read_into(offset: int, room: memoryview) -> int:
+        some = view[offset : offset + len(room)]
+        room[: len(some)] = some
+        return len(some)
+
+    yield Body(name, len(data), read_into, is_in_memory=True)
+
+
+@asynccontextmanager
+async def open_file(name: str, path: Path) -> AsyncIterator[Body]:
+    """Open a regular file as a body.
+
+    Raises:
+        ConfigurationError: If there is none, or it is no regular file.
+        LocalFileError: If it cannot be read.
+    """
+    fd = await trio.to_thread.run_sync(_open_regular, name, path)
+    try:
+        yield _body_of(name, fd, os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
+def check_file(name: str, path: Path) -> None:
+    """Refuse a path that cannot be pushed; raises as `open_file`. Blocks."""
+    os.close(_open_regular(name, path))
+
+
+def _open_regular(name: str, path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe without a writer would block
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise ConfigurationError(f"the file of {name} does not exist", "give the path of an existing file") from None
+    except OSError as error:
+        raise LocalFileError(name, error.strerror or "cannot be opened") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ConfigurationError(f"the path of {name} is no regular file", "give a file, or open it as a stream")
+    return fd
+
+
+def _body_of(name: str, fd: int, measured: os.stat_result, start: int = 0) -> Body:
+    def read_into(offset: int, room: memoryview) -> int:
+        with local_errors(name):
+            return os.preadv(fd, [room], start + offset)
+
+    def check() -> None:
+        now = os.fstat(fd)
+        if (now.st_size, now.st_mtime_ns) != (measured.st_size, measured.st_mtime_ns):
+            raise SourceChangedError(name, "its size or time changed while it was being sent")
+
+    return Body(name, max(0, measured.st_size - start), read_into, check)
+
+
+@asynccontextmanager
+async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
+    """Open a synchronous or asynchronous stream of bytes as a body, from where it stands.
+
+    A file object that can seek is measured and read where it is; anything else is first spooled to a nameless file.
+
+    Raises:
+        ConfigurationError: If it is no stream, or gives something else than bytes.
+        NoSpaceError: If there is no room for spooling.
+        LocalFileError: If it cannot be read.
+    """
+    stream = getattr(stream, "wrapped", stream)  # what Trio has made of a file object
+    measured = await trio.to_thread.run_sync(_measured, name, stream)
+    if measured is not None:
+        body, start = measured
+        try:
+            yield body
+            return
+        except SourceChangedError as error:
+            changed = error
+        await trio.to_thread.run_sync(stream.seek, start)  # who tries again begins where we have begun
+        raise changed
+    with tempfile.TemporaryFile() as spool:
+        await _spool(name, stream, spool)
+        yield _body_of(name, spool.fileno(), os.fstat(spool.fileno()))
+
+
+def _measured(name: str, stream: Any) -> tuple[Body, int] | None:
+    """Return a stream as a body, and where it stands, if it can seek; None if it cannot."""
+    try:
+        if isinstance(stream, io.TextIOBase) or not stream.seekable():
+            return None
+        start = stream.tell()
+        size = stream.seek(0, os.SEEK_END) - start
+        stream.seek(start)
+    except (AttributeError, OSError, TypeError):
+        return None
+
+    def read_into(offset: int, room: memoryview) -> int:
+        with local_errors(name):
+            if stream.tell() != start + offset:
+                stream.seek(start + offset)
+            piece = stream.read(len(room)) or b""
+        room[: len(piece)] = piece
+        return len(piece)
+
+    return Body(name, max(0, size), read_into), start
+
+
+async def _spool(name: str, stream: Any, spool: BinaryIO) -> None:
+    async with aclosing(_pieces(name, stream)) as pieces:
+        async for piece in pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise ConfigurationError(f"the stream of {name} gives {type(piece).__name__}", "open it in binary mode")
+            try:
+                await trio.to_thread.run_sync(spool.write, piece)
+            except OSError as error:
+                raise NoSpaceError(name, f"while it was spooled: {error.strerror}") from error
+    await trio.to_thread.run_sync(spool.flush)
+
+
+async def _pieces(name: str, stream: Any) -> AsyncGenerator[Any, None]:
+    if isinstance(stream, AsyncIterable):
+        async for piece in stream:
+            yield piece
+    elif callable(getattr(stream, "receive_some", None)):  # a stream of Trio's
+        while piece := await stream.receive_some():
+            yield piece
+    elif callable(getattr(stream, "read", None)):
+        while piece := await _read(stream):
+            yield piece
+    elif isinstance(stream, Iterable):
+        pieces = iter(stream)
+        while (piece := await _in_thread(partial(next, pieces, None))) is not None:
+            yield piece
+    else:
+        raise ConfigurationError(f"the data of {name} is no stream", "give an object that can be read or iterated over")
+
+
+async def _read(stream: Any) -> Any:
+    """Read from a file object whose `read` may be a coroutine function."""
+    found = await _in_thread(partial(stream.read, _PIECE))
+    return await found if hasattr(found, "__await__") else found
+
+
+async def _in_thread(read: Callable[[], Any]) -> Any:
+    # A pipe that nobody writes to must not hold up cancellation: its thread is left to itself then.
+    return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
