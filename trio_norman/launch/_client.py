@@ -1,0 +1,413 @@
+"""`LaunchClient`: endpoints that answer at once, in pieces, or some time; one poller for all that is awaited."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import attrs
+import trio
+
+from .._lifetimes import Uses, lone_error_unwrapped
+from .._sansio.addresses import Vicinity
+from .._sansio.callbacks import basic_auth
+from .._sansio.redaction import Secret
+from .._sansio.retrying import RetryPolicy
+from .._sansio.settings import launch_root, resolve_launch
+from .._sansio.tasks import read_answer
+from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
+from .._wire._connecting import ConnectionSettings
+from .._wire._fetching import Fetcher, open_fetcher
+from .._wire._streaming import Streamed
+from ..errors import (
+    LimitExceededError,
+    MalformedResponseError,
+    NotFoundError,
+    ServiceError,
+    TransportError,
+    TrioNormanError,
+)
+from ..transfer import Fetch, Source
+from . import _api as api
+from ._converter import from_wire
+from ._downloads import model_sources
+from ._endpoints import KINDS, AsyncEndpoint, Endpoint, StreamingEndpoint, SyncEndpoint
+from ._futures import EndpointResponseFuture
+from ._jobs import BatchJobs
+from ._models import Model, ModelEndpoint, TaskCreated
+from ._poller import Poller, Told
+from ._receiver import CallbackReceiver, OpenReceiver, open_receiver
+from ._requests import EndpointRequest, encoded
+from ._responses import EndpointResponse
+from ._stored import Files
+
+if TYPE_CHECKING:
+    import httpx
+
+M = TypeVar("M", bound=Model)
+
+JSON = {"Content-Type": "application/json"}
+_QUICK_SOCKETS = 32  # for calls that are answered at once
+_POLLS_AT_ONCE = 16
+_MOST_SOCKETS = 2000  # of predictions and streams, each of which holds one
+
+
+@attrs.frozen(kw_only=True)
+class LaunchLimits:
+    """How long and how much a `LaunchClient` bears.
+
+    Args:
+        predict_seconds: Limit on a synchronous answer, and on a stream's head. The service itself gives up after 300.
+        idle_seconds: Longest silence of a stream; the service pings every 15 seconds.
+        largest_event: Most bytes of one event of a stream.
+        polls_at_once: Most polls in flight.
+    """
+
+    predict_seconds: float = attrs.field(default=330.0, validator=attrs.validators.gt(0))
+    idle_seconds: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
+    largest_event: int = attrs.field(default=8 * 2**20, validator=attrs.validators.ge(1))
+    polls_at_once: int = attrs.field(default=_POLLS_AT_ONCE, validator=attrs.validators.ge(1))
+
+
+@attrs.frozen(eq=False)
+class OpenState:
+    """What exists only between entering and leaving the client's block."""
+
+    quick: JsonClient
+    patient: JsonClient
+    fetcher: Fetcher
+    connection: ConnectionSettings
+    nursery: trio.Nursery
+    poller: Poller
+    receiver: OpenReceiver | None
+    idle_seconds: float
+    largest_event: int
+
+
+@attrs.define(eq=False, repr=False, init=False)
+class LaunchClient:
+    """The Launch service, for as long as the client's ``async with`` block lasts.
+
+    It owns a nursery, in which one poller asks for all tasks that anybody waits for; leaving the block ends it, and
+    every wait with `trio.ClosedResourceError`. The tasks go on at the service.
+
+    Args:
+        api_key: The key. Without it: ``TRIO_NORMAN_LAUNCH_API_KEY``; or ``TRIO_NORMAN_API_KEY``, if an address is
+            given too, so that no other service's key goes to the hosted one.
+        endpoint: Address of the service. Without it: ``TRIO_NORMAN_LAUNCH_BASE_URL``; with ``TRIO_NORMAN_API_KEY``
+            also ``TRIO_NORMAN_BASE_URL``; then the hosted service.
+        self_hosted: Taken for the sake of programs that were written for the service's own client; it changes no URL.
+        use_path_with_custom_endpoint: Whether ``/v1/launch`` is put behind `endpoint`.
+        callback_receiver: Have answers of asynchronous tasks delivered, where their endpoint does that.
+        connection: How peers are reached.
+        retry: Limits of trying again.
+        limits: How long and how much the client bears.
+
+    Raises:
+        ConfigurationError: If there is no key, or an address is none.
+        AddressError: If the address is plain http to another machine.
+    """
+
+    _key: Secret
+    _pair: Secret  # of user name and password, as it stands in the header
+    _root: str
+    _old_root: str
+    _connection: ConnectionSettings
+    _retry: RetryPolicy
+    _limits: LaunchLimits
+    _receiver: CallbackReceiver | None
+    _state: OpenState | None
+    _ids: dict[str, ModelEndpoint]
+    _uses: Uses
+    _lifetime: AbstractAsyncContextManager[None] | None
+    #: The account's files.
+    files: Files
+    #: Batch jobs.
+    batch_jobs: BatchJobs
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        endpoint: str | None = None,
+        self_hosted: bool = False,
+        use_path_with_custom_endpoint: bool = False,
+        *,
+        callback_receiver: CallbackReceiver | None = None,
+        connection: ConnectionSettings | None = None,
+        retry: RetryPolicy | None = None,
+        limits: LaunchLimits | None = None,
+    ) -> None:
+        self._connection = connection or ConnectionSettings()
+        self._key, address = resolve_launch(api_key=api_key, endpoint=endpoint, environment=os.environ)
+        self._pair = basic_auth(self._key.reveal(), "")
+        allow_http = self._connection.allow_http
+        self._root = launch_root(address, use_path=use_path_with_custom_endpoint, allow_http=allow_http)
+        bare = launch_root(address, use_path=False, allow_http=allow_http).removesuffix("/v1/launch")
+        self._old_root = f"{bare}/v1/hosted_inference"
+        self._retry, self._limits, self._receiver = retry or RetryPolicy(), limits or LaunchLimits(), callback_receiver
+        self._state, self._lifetime, self._ids, self._uses = None, None, {}, Uses("LaunchClient")
+        self.files, self.batch_jobs = Files(self), BatchJobs(self)
+
+    def __repr__(self) -> str:
+        return f"<LaunchClient, {'not open' if self._state is None else f'open on {self._root}'}>"
+
+    async def __aenter__(self) -> Self:
+        if self._lifetime is not None:
+            raise RuntimeError("a LaunchClient is entered once; make another one")
+        self._lifetime = self._live()
+        await self._lifetime.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        assert self._lifetime is not None  # noqa: S101 (entered before it is left)
+        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[None]:
+        home = Vicinity.of(self._root, self._connection.allow_hosts)
+        slow = attrs.evolve(self._connection, head_seconds=self._limits.predict_seconds)
+        with lone_error_unwrapped():
+            async with (
+                self._open_json(self._connection, _QUICK_SOCKETS, home) as quick,
+                self._open_json(slow, _MOST_SOCKETS, home) as patient,
+                open_fetcher(self._connection, home=home) as fetcher,
+                trio.open_nursery() as nursery,
+            ):
+                poller = Poller(self._ask_once, self._retry, random.random, self._limits.polls_at_once)
+                receiver = None
+                if self._receiver is not None:
+                    receiver = await nursery.start(open_receiver, self._receiver, poller.announce)
+                self._state = OpenState(
+                    quick,
+                    patient,
+                    fetcher,
+                    self._connection,
+                    nursery,
+                    poller,
+                    receiver,
+                    self._limits.idle_seconds,
+                    self._limits.largest_event,
+                )
+                nursery.start_soon(poller.run)
+                try:
+                    yield
+                finally:
+                    self._state = None
+                    self._uses.end()
+                nursery.cancel_scope.cancel()
+
+    def _open_json(
+        self, settings: ConnectionSettings, sockets: int, home: Vicinity
+    ) -> AbstractAsyncContextManager[JsonClient]:
+        return open_json_client(
+            self._root,
+            self._key,
+            key_header=api.KEY_HEADER,
+            header_value=self._pair,
+            settings=settings,
+            policy=self._retry,
+            max_connections=sockets,
+            vicinity=home,
+        )
+
+    @property
+    def open_state(self) -> OpenState:
+        """What is open; for the parts of this package.
+
+        Raises:
+            trio.ClosedResourceError: Outside the client's block.
+        """
+        if self._state is None:
+            raise trio.ClosedResourceError("this LaunchClient is used outside its `async with` block")
+        return self._state
+
+    @contextmanager
+    def in_use(self) -> Iterator[OpenState]:
+        """Give what is open, and end the block with `trio.ClosedResourceError` when the client is closed meanwhile."""
+        state = self.open_state
+        with self._uses.one():
+            yield state
+
+    @property
+    def http_client(self) -> httpx.AsyncClient:
+        """The HTTP client below: relative URLs go to the service, with the key; other origins never get the key."""
+        return self.open_state.quick.http_client
+
+    @property
+    def fetch(self) -> Fetch:
+        """How bytes are fetched from URLs that the service gives: without the key. For `download_many`."""
+        return self.open_state.fetcher.fetch
+
+    async def ask(self, call: api.Call[M], *, at_old_root: bool = False) -> M:
+        """Make one call of the API and read its answer; for the parts of this package."""
+        answer: JsonAnswer | None = None
+        with self.in_use() as state:
+            client = attrs.evolve(state.quick, root=self._old_root) if at_old_root else state.quick
+            sent = self.sent(None if call.body is None else json_text(call.body), JSON)
+            answer = await client.call(call.method, call.path, call.query, sent)
+        assert answer is not None  # noqa: S101 (else in_use has raised)
+        if call.method == "DELETE" and answer.document is None:
+            answer = attrs.evolve(answer, document={})
+        return from_wire(call.kind, answer, method=call.method)
+
+    def sent(
+        self, content: bytes | AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Sent:
+        """Describe what goes along with a request; for the parts of this package.
+
+        The service's 429 comes before it does anything: it has too many requests under way.
+        """
+        return Sent(content, {} if content is None else headers or {}, repeats_429=True, secrets=(self._pair,))
+
+    # Endpoints
+
+    async def get_model_endpoint(self, name: str) -> SyncEndpoint | AsyncEndpoint | StreamingEndpoint:
+        """Return an endpoint by its name, or by its id, which also finds public ones of other teams.
+
+        Raises:
+            NotFoundError: If there is none.
+            MalformedResponseError: If it is of a type that this version does not know.
+        """
+        found = await self._find(name)
+        kind = KINDS.get(found.endpoint_type)
+        if kind is None:
+            problem = f"an endpoint type that this version does not know: {found.endpoint_type!r} @ $.endpoint_type"
+            raise MalformedResponseError("GET", f"{self._root}/v1/model-endpoints", (problem,))
+        made = kind(found, self)
+        assert isinstance(made, SyncEndpoint | AsyncEndpoint | StreamingEndpoint)  # noqa: S101 (there is no fourth)
+        return made
+
+    async def list_model_endpoints(self, order_by: str | None = None) -> Sequence[Endpoint]:
+        """Return all endpoints of the key's team; one of an unknown type can be looked at and not asked.
+
+        Args:
+            order_by: ``newest`` or ``oldest`` first; without it as the service likes.
+        """
+        found = (await self.ask(api.endpoints(order_by=order_by))).model_endpoints
+        return [KINDS.get(each.endpoint_type, Endpoint)(each, self) for each in found]
+
+    async def _find(self, name: str) -> ModelEndpoint:
+        found = (await self.ask(api.endpoints(name=name))).model_endpoints if name.strip() else ()
+        if not found and name.startswith("end_"):
+            return await self.ask(api.endpoint(name))
+        if not found:
+            raise NotFoundError("GET", f"{self._root}/v1/model-endpoints", 200, "", f"there is no endpoint {name!r}")
+        self._ids[name] = found[0]
+        return found[0]
+
+    # Predictions
+
+    async def predict_sync(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponse:
+        """Do what `SyncEndpoint.predict` does."""
+        sent = self.sent(json_text(request.payload(is_async=False)), {**request.extra_headers, **JSON})
+        answer: JsonAnswer | None = None
+        with self.in_use() as state:
+            answer = await self._with_id(
+                endpoint, lambda found: state.patient.call("POST", api.SYNC_TASKS, _of(found), sent)
+            )
+        assert answer is not None  # noqa: S101 (else in_use has raised)
+        told, raw = self._read(answer, "POST", answer.url)
+        return EndpointResponse.of(told, client=self, raw=raw, endpoint_name=endpoint.name)
+
+    async def predict_async(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponseFuture:
+        """Do what `AsyncEndpoint.predict` does."""
+        payload = request.payload(is_async=True)
+        is_announced = False
+        answer: JsonAnswer | None = None
+        with self.in_use() as state:
+            if state.receiver is not None and request.callback_url is None and endpoint.sends_callbacks:
+                payload |= state.receiver.payload
+                is_announced = True
+            sent = self.sent(json_text(payload), {**request.extra_headers, **JSON})
+            answer = await self._with_id(
+                endpoint, lambda found: state.quick.call("POST", api.ASYNC_TASKS, _of(found), sent)
+            )
+        assert answer is not None  # noqa: S101 (else in_use has raised)
+        task_id = from_wire(TaskCreated, answer, method="POST").task_id.reveal()
+        watch = self.open_state.poller.watch(task_id, endpoint.name, is_announced=is_announced)
+        return EndpointResponseFuture(self, endpoint.name, task_id, watch)
+
+    @asynccontextmanager
+    async def open_events(self, endpoint: ModelEndpoint, request: EndpointRequest) -> AsyncIterator[Streamed]:
+        """Open the answer of a streaming endpoint; for `StreamingEndpoint.predict`."""
+        headers = {**request.extra_headers, **JSON, "Accept": "text/event-stream", "Cache-Control": "no-store"}
+        sent = self.sent(json_text(request.payload(is_async=False)), headers)
+        client = self.open_state.patient
+        found = self._ids.get(endpoint.name, endpoint)
+        async with client.open_stream("POST", api.STREAMING_TASKS, _of(found), sent) as streamed:
+            yield streamed
+
+    def future(self, endpoint_name: str, async_task_id: str) -> EndpointResponseFuture:
+        """Make the future of a task again, of which another program, or an earlier run of this one, knows the id.
+
+        Raises:
+            ConfigurationError: If the id cannot be one.
+            trio.ClosedResourceError: Outside the client's block.
+        """
+        api.task_path(async_task_id)
+        watch = self.open_state.poller.watch(async_task_id, endpoint_name, is_new=False)
+        return EndpointResponseFuture(self, endpoint_name, async_task_id, watch)
+
+    async def _with_id(self, endpoint: ModelEndpoint, call: Callable[[ModelEndpoint], Any]) -> Any:
+        """Make a call with the id of an endpoint; if there is none of it any more, look its name up again, once."""
+        known = self._ids.get(endpoint.name, endpoint)
+        gone: NotFoundError | None = None
+        try:
+            return await call(known)
+        except NotFoundError as error:
+            gone = error
+        self._ids.pop(endpoint.name, None)
+        renewed = await self._find(endpoint.name)
+        if renewed.id == known.id:
+            gone.message = f"the endpoint {endpoint.name!r} is gone"
+            raise gone
+        return await call(renewed)
+
+    async def _ask_once(self, task_id: str) -> Told:
+        shown = f"{self._root}/{api.ASYNC_TASKS}/<task id>"  # whoever knows the id can read the answer
+        failure: TrioNormanError | None = None
+        try:
+            answer = await self.open_state.quick.attempt("GET", api.task_path(task_id), None, self.sent())
+        except (TransportError, ServiceError, MalformedResponseError, LimitExceededError) as error:
+            failure = attrs.evolve(error, url=shown)
+        if failure is not None:
+            raise failure
+        return self._read(answer, "GET", shown)
+
+    def _read(self, answer: JsonAnswer, method: str, url: str) -> Told:
+        problem = ""
+        try:
+            return read_answer(answer.document), answer.document
+        except ValueError as error:
+            problem = str(error)
+        for secret in (self._key, self._pair):
+            problem = problem.replace(secret.reveal(), "<redacted>")
+        raise MalformedResponseError(method, url, (problem,), answer.request_id)
+
+    # What is downloaded
+
+    async def model_download(self, model_name: str, download_format: str = "hugging_face") -> Sequence[Source]:
+        """Return the files of a fine-tuned model as sources for `download_many`.
+
+        Their signed URLs are good for an hour; the engine has them renewed here, all by one call, when they expire.
+
+        Raises:
+            NotFoundError: If there is no such model.
+            MalformedResponseError: If the answer cannot be read.
+        """
+        return await model_sources(self, model_name, download_format, service=self._root)
+
+
+def json_text(body: Any) -> bytes:
+    """Return a request's body."""
+    return encoded(body, what="the request")
+
+
+def _of(endpoint: ModelEndpoint) -> dict[str, str | int]:
+    return {"model_endpoint_id": endpoint.id}

@@ -1,0 +1,186 @@
+"""The three kinds of endpoints, and how each is asked."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from .._sansio.sse import SseDecoder
+from ..errors import EndpointTimeoutError
+from . import _api as api
+from ._futures import EndpointResponseFuture
+from ._many import Answers, Outcome, answer_many
+from ._models import DeploymentState, EndpointStatus, ModelEndpoint, ResourceState
+from ._requests import EndpointRequest
+from ._responses import EndpointResponse
+from ._streams import EndpointResponseStream
+
+if TYPE_CHECKING:
+    from ._client import LaunchClient
+
+Requests = Iterable[EndpointRequest] | AsyncIterable[EndpointRequest]
+
+
+@attrs.define(eq=False)
+class Endpoint:
+    """An endpoint that was found; `model_endpoint` is what the service said of it then."""
+
+    model_endpoint: ModelEndpoint = attrs.field(repr=lambda found: repr(found.name))
+    client: LaunchClient = attrs.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.model_endpoint.name
+
+    async def status(self) -> EndpointStatus | str | None:
+        """Return how the deployment is now."""
+        return (await self._renewed()).status
+
+    async def resource_state(self) -> ResourceState | None:
+        """Return what each worker has now; None while it is not known."""
+        return (await self._renewed()).resource_state
+
+    async def deployment_state(self) -> DeploymentState | None:
+        """Return how many workers there are now; None while it is not known."""
+        return (await self._renewed()).deployment_state
+
+    async def _renewed(self) -> ModelEndpoint:
+        self.model_endpoint = await self.client.ask(api.endpoint(self.model_endpoint.id))
+        return self.model_endpoint
+
+
+@attrs.define(eq=False)
+class PredictingEndpoint(Endpoint):
+    """What endpoints of a known type have in common."""
+
+    @abstractmethod
+    async def _outcome(self, request: EndpointRequest) -> Outcome: ...
+
+    @asynccontextmanager
+    async def predict_many(
+        self,
+        requests: Requests,
+        max_in_flight: int = 64,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 (of each request, as in `EndpointResponseFuture.get`)
+    ) -> AsyncIterator[Answers]:
+        """Ask many things at once, and give the answers in order of completion.
+
+        ::
+
+            async with endpoint.predict_many(requests, max_in_flight=64) as answers:
+                async for request, outcome in answers:
+                    print(request.request_id, outcome)
+
+        An outcome is an `EndpointResponse` (of a streaming endpoint a tuple of them), or the `TrioNormanError` that
+        stands in its place: one bad request spoils no other. Whoever is slow in taking answers slows down the asking.
+
+        Args:
+            requests: Taken only as fast as answers are; their `request_id` are all different.
+            max_in_flight: Most requests without an answer at a time; at least 1.
+            timeout: Seconds for each answer, above 0; one that takes longer has an `EndpointTimeoutError` for outcome.
+
+        Raises:
+            ValueError: If `max_in_flight` or `timeout` is out of its bounds.
+            Exception: Whatever iterating over `requests` raises, as soon as it does.
+
+        Cancellation: leaving the block stops asking. Tasks that were made already go on at the service.
+        """
+        if max_in_flight < 1 or (timeout is not None and not timeout > 0):
+            raise ValueError("max_in_flight is at least 1, and timeout above 0 (or None)")
+
+        async def answer(request: EndpointRequest) -> Outcome:
+            with trio.move_on_after(math.inf if timeout is None else timeout):
+                return await self._outcome(request)
+            raise EndpointTimeoutError(self.name, timeout or math.inf)
+
+        async with answer_many(requests, answer, max_in_flight) as answers:
+            yield answers
+
+
+@attrs.define(eq=False, repr=False)
+class SyncEndpoint(PredictingEndpoint):
+    """An endpoint that answers at once."""
+
+    async def predict(self, request: EndpointRequest) -> EndpointResponse:
+        """Ask, and return the answer.
+
+        It is asked once: after a lost answer the model may have run.
+
+        Raises:
+            ConfigurationError: If the request has what synchronous endpoints do not obey; nothing was sent.
+            TransportError: No whole answer came.
+            NotFoundError: The endpoint is gone.
+            ServiceError: The service refused.
+            MalformedResponseError: The answer cannot be read.
+
+        Cancellation: the model may run.
+        """
+        return await self.client.predict_sync(self.model_endpoint, request)
+
+    async def _outcome(self, request: EndpointRequest) -> Outcome:
+        return await self.predict(request)
+
+
+@attrs.define(eq=False, repr=False)
+class AsyncEndpoint(PredictingEndpoint):
+    """An endpoint that takes tasks and keeps their answers."""
+
+    async def predict(self, request: EndpointRequest) -> EndpointResponseFuture:
+        """Make a task, and return the future of its answer.
+
+        It is asked once: after a lost answer the task may exist, and run. The service may run any task twice.
+
+        Raises:
+            ConfigurationError: If the request has what asynchronous endpoints do not obey; nothing was sent.
+            TransportError: No whole answer came.
+            NotFoundError: The endpoint is gone.
+            ServiceError: The service refused.
+
+        Cancellation: the task may have been made.
+        """
+        return await self.client.predict_async(self.model_endpoint, request)
+
+    async def _outcome(self, request: EndpointRequest) -> Outcome:
+        return await (await self.predict(request)).get()
+
+
+@attrs.define(eq=False, repr=False)
+class StreamingEndpoint(PredictingEndpoint):
+    """An endpoint that answers in pieces."""
+
+    @asynccontextmanager
+    async def predict(self, request: EndpointRequest) -> AsyncIterator[EndpointResponseStream]:
+        """Ask, and give the stream of responses; leaving the block closes its connection at once.
+
+        Raises:
+            ConfigurationError: If the request has what streaming endpoints do not obey; nothing was sent.
+            TransportError: No answer came, or none that is a stream.
+            NotFoundError: The endpoint is gone.
+            ServiceError: The service refused: an error is never an empty stream.
+
+        Cancellation: the model may run.
+        """
+        state = self.client.open_state
+        async with self.client.open_events(self.model_endpoint, request) as streamed:
+            async with streamed.open_chunks(idle_seconds=state.idle_seconds) as chunks:
+                yield EndpointResponseStream(self.name, self.client, streamed, chunks, SseDecoder(state.largest_event))
+
+    async def _outcome(self, request: EndpointRequest) -> Outcome:
+        opening: AbstractAsyncContextManager[EndpointResponseStream] = self.predict(request)
+        async with opening as stream:
+            return tuple([response async for response in stream])
+
+
+KINDS: dict[Any, type[PredictingEndpoint]] = {
+    "sync": SyncEndpoint,
+    "async": AsyncEndpoint,
+    "streaming": StreamingEndpoint,
+}

@@ -1,0 +1,106 @@
+"""The account's files at the Launch service: small texts that models are tuned with."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from .._sansio.multipart import file_part
+from .._wire._client import JsonAnswer, Sent
+from ..errors import ConfigurationError, LocalFileError
+from . import _api as api
+from ._converter import from_wire
+from ._models import LaunchFile
+
+if TYPE_CHECKING:
+    from ._client import LaunchClient
+
+_BLOCK = 256 * 1024  # bytes
+
+
+@attrs.define(eq=False)
+class Files:
+    """Upload, list, look at, read and delete. Source: wire/launch, section 13."""
+
+    _client: LaunchClient = attrs.field(repr=False)
+
+    async def upload(self, source: Path | str | bytes, name: str | None = None) -> str:
+        """Upload a file of UTF-8 text and return its id. A file of the same name may be replaced.
+
+        Args:
+            source: Path of the file, read while it is sent; or its bytes, with a `name`.
+            name: Its name at the service; by default that of the path.
+
+        Raises:
+            ConfigurationError: If there is no name.
+            LocalFileError: If it cannot be read, or changes its length meanwhile.
+            TrioNormanError: If the service does not take it.
+
+        Cancellation: it may have been uploaded.
+        """
+        name = name or ("" if isinstance(source, bytes) else Path(source).name)
+        if not name:
+            raise ConfigurationError("the file has no name", "pass name=...")
+        boundary = secrets.token_hex(16)
+        before, after = file_part(name, boundary=boundary)
+        size = len(source) if isinstance(source, bytes) else await _size_of(Path(source))
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(before) + size + len(after)),
+        }
+        if isinstance(source, bytes):
+            return await self._send(self._client.sent(before + source + after, headers))
+        async with aclosing(_streamed(Path(source), size, before, after)) as stream:
+            return await self._send(self._client.sent(stream, headers))
+
+    async def _send(self, sent: Sent) -> str:
+        answer: JsonAnswer | None = None
+        with self._client.in_use() as state:
+            answer = await state.patient.call("POST", api.FILES, None, sent)
+        assert answer is not None  # noqa: S101 (else in_use has raised)
+        return from_wire(LaunchFile, answer, method="POST").id
+
+    async def list(self) -> Sequence[LaunchFile]:
+        """Return all files."""
+        return (await self._client.ask(api.files())).files
+
+    async def get(self, file_id: str) -> LaunchFile:
+        """Return what is known of one file."""
+        return await self._client.ask(api.file(file_id))
+
+    async def content(self, file_id: str) -> str:
+        """Return a file's text."""
+        return (await self._client.ask(api.file_content(file_id))).content
+
+    async def delete(self, file_id: str) -> bool:
+        """Delete a file, and tell whether the service says that it did. It is asked once."""
+        return bool((await self._client.ask(api.delete_file(file_id))).deleted)
+
+
+async def _size_of(path: Path) -> int:
+    try:
+        return (await trio.to_thread.run_sync(os.stat, path)).st_size
+    except OSError as error:
+        raise LocalFileError(path.name, error.strerror or "cannot be read") from None
+
+
+async def _streamed(path: Path, size: int, before: bytes, after: bytes) -> AsyncGenerator[bytes, None]:
+    yield before
+    left = size
+    try:
+        async with await trio.open_file(path, "rb") as file:
+            while left and (block := await file.read(min(_BLOCK, left))):
+                left -= len(block)
+                yield block  # noqa: ASYNC119 (`upload` closes this generator)
+            if left or await file.read(1):
+                raise LocalFileError(path.name, "its length changed while it was sent")
+    except OSError as error:
+        raise LocalFileError(path.name, error.strerror or "cannot be read") from None
+    yield after
