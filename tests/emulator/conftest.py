@@ -4,6 +4,7 @@ import attrs
 import httpx
 import pytest
 
+from tests.emulator.norman_plain import Plain, plain_client
 from trio_norman.emulator import Emulator
 from trio_norman.testing import MemoryTransport, open_memory_emulator
 
@@ -27,3 +28,21 @@ async def served() -> AsyncIterator[Served]:
         store = httpx.AsyncClient(transport=transport, timeout=None)
         async with api, store:
             yield Served(emulator, transport, api, store)
+
+
+@attrs.frozen
+class NormanServed:
+    """An emulator without sockets, and a client by hand that is logged in to its Norman service."""
+
+    emulator: Emulator
+    transport: MemoryTransport
+    plain: Plain
+
+
+@pytest.fixture
+async def norman() -> AsyncIterator[NormanServed]:
+    async with open_memory_emulator(runs=0) as (emulator, transport):
+        plain = plain_client(emulator, transport.connect_tcp, transport)
+        async with plain.http:
+            await plain.log_in(emulator.norman_api_key)
+            yield NormanServed(emulator, transport, plain)

@@ -363,3 +363,10 @@ def test_secrets_do_not_show_in_the_repr() -> None:
 
     emulator, text = trio.run(shown)
     assert emulator.api_key not in text
+
+
+async def test_an_error_is_answered_without_a_thread(served: Served, autojump_clock: MockClock) -> None:
+    """A clock that jumps when all tasks wait takes a worker thread for idleness, and ends the client's patience."""
+    with trio.fail_after(1):
+        for path in ("/api/api/runs/unknown", "/api/api/runs?limit=none"):
+            assert (await served.api.get(path)).status_code in (400, 404)

@@ -1,5 +1,6 @@
-"""The official SDK, unmodified, against the emulator: what it reads must be what the emulator holds."""
+"""Both generations of the official SDK, unmodified, against the emulator: they read what the emulator holds."""
 
+import hashlib
 import io
 import json
 import os
@@ -16,9 +17,10 @@ import trio
 
 from trio_norman.emulator import Emulator, open_emulator
 
-SDK = "pytrio==0.1.13"
-# `datasets`, of which the import needs only `numpy`, is left out: it is for training, and large.
-NEEDED = ["click", "httpx", "jinja2", "nanoid", "numpy", "pydantic", "python-socketio[client]", "requests", "tomli"]
+CLASSIC, V1 = "pytrio==0.1.13", "pytrio==0.2.9"
+# What is for training alone is left out: it is large, and neither of them imports it for anything that is used here.
+NEEDED = ["click", "httpx", "jinja2", "msgpack", "nanoid", "numpy", "pydantic", "python-socketio[client]"]
+NEEDED += ["requests", "tomli"]
 # What pip says when the index cannot be reached; every other failure of pip is a failure of the test.
 UNREACHABLE = ("connection broken by", "Could not fetch URL", "ConnectionError", "ProxyError", "Network is unreachable")
 
@@ -51,6 +53,42 @@ print("SAID " + json.dumps(said))
 """
 
 
+V1_SCRIPT = """
+import json, sys
+from pytrio import RestClient, ServiceClient, configure
+from pytrio.runtime.service import ServiceRuntime
+
+key, url, deletable, local, ready, folder = sys.argv[1:]
+configure(api_key=key, base_url=url)
+
+def told(future):
+    return future.result().model_dump(mode="json")
+
+service = ServiceClient(api_key=key)
+said = {"session": service.service_session_cuid, "user": service.user_cuid, "workspace": service.workspace_cuid}
+said["models"] = service.get_supported_models()
+rest = service.create_rest_client()
+said["runs"] = told(rest.list_training_runs(limit=1, offset=1, access_scope="accessible"))
+run = said["runs"]["training_runs"][0]["training_run_id"]
+said["run"] = told(rest.get_training_run(run))
+said["checkpoints"] = told(rest.list_checkpoints(run))
+said["user_checkpoints"] = told(rest.list_user_checkpoints(limit=3, offset=1))
+said["archive"] = told(rest.get_checkpoint_archive_url(ready))
+said["source"] = told(rest.get_checkpoint_download_url(local))
+said["deleted"] = rest.delete_checkpoint(*deletable.split("/")).result()
+said["sessions"] = told(rest.list_sessions(limit=20, offset=0))
+said["one_session"] = told(rest.get_session(said["sessions"]["sessions"][0]))
+said["sampler"] = told(rest.get_sampler(said["one_session"]["sampler_ids"][0]))
+said["ready"] = told(rest.download_checkpoint(ready, folder + "/ready.zip"))
+said["local"] = told(rest.download_checkpoint(local, folder + "/local.zip"))
+service._runtime.shutdown()
+runtime = ServiceRuntime(api_key=key)
+said["alone"] = told(RestClient(runtime).list_user_checkpoints())
+runtime.shutdown()
+print("SAID " + json.dumps(said))
+"""
+
+
 class SdkEndedError(Exception):
     """The SDK's process failed: exit status, what it wrote."""
 
@@ -68,8 +106,9 @@ def sdk_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdk") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin" / "python"
-    run_pip(python, "--no-deps", SDK)
     run_pip(python, *NEEDED)
+    for sdk in (CLASSIC, V1):  # side by side: they share their dependencies
+        run_pip(python, "--no-deps", "--target", str(folder / sdk), sdk)
     return python
 
 
@@ -140,15 +179,53 @@ async def test_a_wrong_key_ends_the_official_client(sdk_python: Path, emulator: 
     assert emulator.requests[0].status == 401
 
 
+async def test_the_whole_life_of_the_later_sdk_is_answered_downloads_included(sdk_python: Path, tmp_path: Path) -> None:
+    async with open_emulator(runs=2, checkpoints=6, size_bytes=20_000, actor=True) as emulator:
+        deleted, ready, local = emulator.checkpoints[0], emulator.checkpoints[3], emulator.checkpoints[5]
+        emulator.place(local.checkpoint_id, "LOCAL")
+        arguments = [emulator.api_key, emulator.base_url, f"{deleted.training_run_id}/{deleted.checkpoint_id}"]
+        arguments += [local.checkpoint_id, ready.checkpoint_id, str(tmp_path)]
+        said = await run_script(sdk_python, V1, V1_SCRIPT, arguments, tmp_path)
+        session = emulator.sessions[-1]
+
+        assert (said["user"], said["workspace"]) == (emulator.user_id, emulator.state.workspace_id)
+        assert "Qwen/Qwen2.5-3B" in said["models"]
+        assert said["runs"]["training_runs"][0] == said["run"]
+        assert said["run"]["training_run_id"] == emulator.training_runs[1].training_run_id
+        assert said["runs"]["cursor"] == {"offset": 1, "limit": 1, "total_count": 2}
+        assert len(said["checkpoints"]["checkpoints"]) == 6
+        assert said["user_checkpoints"]["cursor"]["total_count"] == 12
+        assert said["archive"]["url"].startswith(emulator.storage_url)
+        assert (said["source"]["source"], said["source"]["checkpoint_status"]) == ("actor", "LOCAL")
+        assert said["deleted"] is None
+        assert said["session"] == said["sessions"]["sessions"][-1] == session.session_id
+        assert said["one_session"]["training_run_ids"] == [emulator.training_runs[0].training_run_id]
+        assert said["sampler"]["sampler_id"] == emulator.samplers[0].sampler_id
+        assert len(said["alone"]["checkpoints"]) == 11
+        for name, checkpoint in (("ready", ready), ("local", local)):
+            digest = hashlib.sha256((tmp_path / f"{name}.zip").read_bytes()).hexdigest()
+            assert digest == emulator.sha256_of(checkpoint.checkpoint_id)
+            assert said[name]["bytes_written"] == 20_000
+        assert (len(emulator.requests.of("storage")), len(emulator.requests.of("actor"))) == (1, 1)
+        assert (session.status, session.sdk_version) == ("ENDED", "0.2.9")
+        sunk = [each.status for each in emulator.requests if each.path == "/api/telemetry/event"]
+        assert set(sunk) == {202}
+
+
 async def run_sdk(
     python: Path, emulator: Emulator, home: Path, *, deleted: Any, path: str, key: str | None = None
 ) -> dict[str, Any]:
     host = emulator.base_url.removeprefix("http://")
     deletable = f"{deleted.training_run_id}/{deleted.checkpoint_id}"
+    return await run_script(python, CLASSIC, SCRIPT, [key or emulator.api_key, host, deletable, path], home)
+
+
+async def run_script(python: Path, sdk: str, script: str, arguments: list[str], home: Path) -> dict[str, Any]:
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1"}
+    environment["PYTHONPATH"] = str(python.parents[1] / sdk)
     with trio.fail_after(30):
         done = await trio.run_process(
-            [python, "-c", SCRIPT, key or emulator.api_key, host, deletable, path],
+            [python, "-c", script, *arguments],
             capture_stdout=True,
             capture_stderr=True,
             env=environment,

@@ -165,10 +165,10 @@ def asked_span(header: str | None, size: int) -> tuple[int, int] | Literal["unsa
     return start, min(int(last) + 1, size) if last else size
 
 
-def object_answer(request: Request, stored: StoredObject, digests: Digests | None, knobs: Knobs) -> Answer:
+def object_answer(request: Request, stored: StoredObject, digests: Digests | None, knobs: Knobs, now: float) -> Answer:
     """Answer a GET or a HEAD of an object, with the faults that concern ranges, validators and contents."""
     etag = _shown_etag(stored, knobs)
-    modified = None if knobs.text("lm") == "none" else http_date(stored.modified_at)
+    modified = _shown_date(stored, knobs, now)
     headers: Headers = [("Content-Type", stored.content_type)]
     headers += [("ETag", etag)] if etag else []
     headers += [("Last-Modified", modified)] if modified else []
@@ -244,6 +244,13 @@ def _shown_etag(stored: StoredObject, knobs: Knobs) -> str | None:
     if wish == "weak":
         return f"W/{stored.etag}"
     return wish or stored.etag
+
+
+def _shown_date(stored: StoredObject, knobs: Knobs, now: float) -> str | None:
+    wish = knobs.text("lm")
+    if wish == "none":
+        return None
+    return http_date(stored.modified_at if wish is None else now - float(wish))
 
 
 def _precondition(request: Request, etag: str | None, headers: Headers) -> Answer | None:

@@ -1,8 +1,8 @@
-"""The training service's classic API, as a starlette application."""
+"""The training service's classic API, as routes of a starlette application."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from ._clock import WallClock, http_date, iso_date
 from ._misbehaviour import PagingFault
+from ._openapi import RefusedError, refusal_answer
 from ._paging import BadPagingError, numbered_fields, offset_fields, page_of, whole_number
 from ._records import Checkpoint, TrainingRun
 from ._socketio import SocketIo
@@ -34,6 +35,16 @@ class SignsArchives(Protocol):
         ...
 
 
+def application_of(routes: Sequence[Route]) -> Starlette:
+    """Make the application of all that is served."""
+    handlers: Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+        HTTPException: _error_answer,
+        BadPagingError: _bad_paging_answer,
+        RefusedError: refusal_answer,
+    }
+    return Starlette(routes=routes, exception_handlers=handlers)
+
+
 @attrs.define(eq=False)
 class ClassicApi:
     """The endpoints. Their paths come in two groups; the official SDK asks for the second one twice prefixed."""
@@ -41,7 +52,7 @@ class ClassicApi:
     emulator: SignsArchives
     socket_io: SocketIo
 
-    def application(self, api_prefix: str) -> Starlette:
+    def routes(self, api_prefix: str) -> list[Route]:
         """Route all endpoints below the prefix."""
         base = "/" + api_prefix.strip("/") if api_prefix.strip("/") else ""
         user = {
@@ -68,11 +79,7 @@ class ClassicApi:
             checkpoint = f"{prefix}/runs/{{run_id}}/checkpoints/{{checkpoint_id}}"
             routes.append(Route(checkpoint, self.delete_checkpoint, methods=["DELETE"]))
         routes.append(Route("/socket.io/", self.open_socket_io, methods=["GET", "POST"]))
-        handlers: Mapping[Any, Callable[[Request, Exception], Response]] = {
-            HTTPException: _error_answer,
-            BadPagingError: _bad_paging_answer,
-        }
-        return Starlette(routes=routes, exception_handlers=handlers)
+        return routes
 
     async def open_socket_io(self, request: Request) -> Response:
         """Take part in a client's Socket.IO connection; a client's ``runId`` is its session."""
@@ -252,11 +259,11 @@ def _shown_checkpoint(checkpoint: Checkpoint) -> dict[str, object]:
     }
 
 
-def _error_answer(request: Request, error: Exception) -> Response:
+async def _error_answer(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     detail = error.detail if isinstance(error, HTTPException) else str(error)
     return JSONResponse({"message": detail}, status)
 
 
-def _bad_paging_answer(request: Request, error: Exception) -> Response:
-    return JSONResponse({"message": str(error)}, 400)
+async def _bad_paging_answer(request: Request, error: Exception) -> Response:
+    return JSONResponse({"code": "invalid_query_params", "message": str(error)}, 400)

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 from urllib.parse import quote
 
 import attrs
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
-from ._api import ClassicApi
+from ._actor import Actor, Placements
+from ._api import ClassicApi, application_of
 from ._clock import WallClock
 from ._content import Content, blocks_of, random_pool
 from ._gate import Gate
 from ._knobs import knob_query
+from ._launch import LaunchService
+from ._launch_api import LaunchApi
+from ._launch_models import EndpointKind, LaunchEndpoint
 from ._log import ConnectionCount, RequestLog
 from ._misbehaviour import Misbehaviour, PagingFault, RawBody
 from ._objects import Objects, RunSync
 from ._odd_ports import OddPorts
+from ._openapi import OpenApi
 from ._records import Checkpoint, Sampler, Session, TrainingRun
 from ._signing import UrlSigner
 from ._socketio import SocketIo
 from ._state import ServiceState
 from ._storage import Storage
+from .norman import ModelFunction, NormanService
+from .norman._application import API_PATH, norman_application
+
+Dialect: TypeAlias = Literal["v1", "classic"]
 
 
 class EmulatorOptions(TypedDict, total=False):
@@ -39,6 +49,7 @@ class EmulatorOptions(TypedDict, total=False):
         seed: All identifiers and contents follow from it (0).
         api_key: The key that clients must send; by default one that follows from the seed.
         api_prefix: Where the API lies (``/api``).
+        dialects: What the API speaks (``("v1", "classic")``), all of it on one port and from one state.
         url_lifetime: Seconds for which a signed URL is served (360).
         max_limit: Longest page (200); larger wishes are cut down to it, and the answer says so.
         epoch: Wall time at the start, in Unix seconds; by default the machine's. It then follows Trio's clock.
@@ -51,6 +62,7 @@ class EmulatorOptions(TypedDict, total=False):
     seed: int
     api_key: str | None
     api_prefix: str
+    dialects: Sequence[Dialect]
     url_lifetime: float
     max_limit: int
     epoch: float | None
@@ -66,17 +78,67 @@ class Emulator:
     api_key: str = attrs.field(repr=False)
     state: ServiceState = attrs.field(repr=False)
     storage: Storage = attrs.field(repr=False)
+    norman_base_url: str  # of the Norman API, as a user configures it
+    norman: NormanService = attrs.field(repr=False)
     clock: WallClock = attrs.field(repr=False)
-    requests: RequestLog = attrs.field(repr=False)  # of API and storage
+    requests: RequestLog = attrs.field(repr=False)  # of all APIs and the storage
     url_lifetime: float  # seconds; may be changed at any time
     max_limit: int
+    placements: Placements = attrs.field(repr=False)
+    dialects: Sequence[Dialect] = ("v1", "classic")
+    bootstrap_status: str = "compatible"  # or "warning" or "blocked": what clients that report their version are told
     paging_fault: PagingFault | None = None
     odd_ports: OddPorts | None = None
     app: ASGIApp = attrs.field(init=False, repr=False)  # the API
+    launch: LaunchService = attrs.field(init=False, repr=False)
     api_connections: ConnectionCount = attrs.field(factory=ConnectionCount, init=False)
     drops: dict[tuple[object, ...], Callable[[], None]] = attrs.field(factory=dict, init=False, repr=False)
     _rules: list[Misbehaviour] = attrs.field(factory=list, init=False, repr=False)
     _injected: dict[str | None, str] = attrs.field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.launch = LaunchService(self, self.state.seed)
+
+    @property
+    def launch_base_url(self) -> str:
+        """Root of the Launch service, which stands beside the other API and has the same key."""
+        return self.base_url
+
+    def register_endpoint(
+        self,
+        name: str,
+        kind: EndpointKind | str,
+        function: Callable[[Any], Any],
+        *,
+        delay: float | Callable[[Any], float] = 0.0,
+        artifact: bool = False,
+        callbacks: bool = True,
+        gives_text: bool | None = None,
+        fields: Mapping[str, Any] | None = None,
+    ) -> LaunchEndpoint:
+        """Serve a Python function as an inference endpoint.
+
+        Args:
+            name: Its name; another endpoint of that name is replaced, and has another id.
+            kind: ``sync``, ``async`` or ``streaming``.
+            function: Takes the request's `args` and gives any JSON; for a stream any iterable of it. It may be
+                asynchronous. What it raises is a failure of the model; see also `ContainerError` and `WorkerError`.
+            delay: Seconds that a prediction takes, or that lie before each event; or a function of the arguments.
+            artifact: Whether it is a Python bundle, which obeys `url` and `return_pickled`.
+            callbacks: Whether it delivers the answers of asynchronous tasks to their callback URL.
+            gives_text: Whether results are JSON text; by default they are, but in streams.
+            fields: What is announced otherwise than usual.
+        """
+        return self.launch.register_endpoint(
+            name,
+            kind,
+            function,
+            delay=delay,
+            artifact=artifact,
+            callbacks=callbacks,
+            gives_text=gives_text,
+            fields=fields,
+        )
 
     @property
     def connections(self) -> ConnectionCount:
@@ -87,6 +149,15 @@ class Emulator:
     def sent_bytes(self) -> int:
         """Body bytes that the storage sent, over all requests that the log still holds."""
         return sum(request.sent_bytes for request in self.requests.of("storage", "other"))
+
+    @property
+    def norman_api_key(self) -> str:
+        """A key of the Norman service that is ready for use."""
+        return self.norman.api_key
+
+    def register_model(self, name: str, function: ModelFunction) -> None:
+        """Let Norman models of this name be run by a function; see `NormanService.register_model`."""
+        self.norman.register_model(name, function)
 
     @property
     def user_id(self) -> str:
@@ -156,6 +227,21 @@ class Emulator:
             raise KeyError(name)
         return stored.content
 
+    def place(self, checkpoint_id: str, status: str, *, seconds: float = math.inf) -> None:
+        """Give a checkpoint a status for so many seconds by the emulated clock; afterwards it is ``READY`` again.
+
+        ``LOCAL`` and ``SYNCING`` ones are to be had from the actor, where there is one; any other status, and these
+        without an actor, cannot be downloaded yet (409). Only the dialect v1 knows of it. Raises `KeyError`.
+        """
+        if self.state.find_checkpoint(checkpoint_id) is None:
+            raise KeyError(checkpoint_id)
+        self.placements.put(checkpoint_id, status, seconds=seconds)
+
+    @property
+    def actor(self) -> Actor | None:
+        """The server of checkpoints that have not reached the storage, if there is one."""
+        return self.placements.actor
+
     def upload(self, path: str, body: bytes) -> str:
         """Put bytes into the storage under a path that needs no signature; give the URL."""
         self.storage.objects.uploads[f"/{_quoted(path)}"] = body
@@ -186,6 +272,7 @@ class Emulator:
         times: int | None = None,
         cut_at: int | None = None,
         drop: bool = False,
+        acts: bool = False,
     ) -> Misbehaviour:
         """Answer API requests wrongly, or late.
 
@@ -202,6 +289,7 @@ class Emulator:
             times: How many are answered badly; all, without it.
             cut_at: Break the answer off after so many bytes of its body, although all were announced.
             drop: Reset the connection in place of any answer.
+            acts: Let the request have its effect before it is answered badly.
 
         Returns:
             The rule, whose `hits` count the matching requests. `behave` ends all rules.
@@ -221,20 +309,32 @@ class Emulator:
             times=times,
             cut_at=cut_at,
             drop=drop,
+            acts=acts,
         )
         self._rules.append(rule)
         return rule
 
     def behave(self) -> None:
-        """End every misbehaviour of the API and every injected fault."""
+        """End every misbehaviour of the APIs and every injected fault."""
         self._rules.clear()
         self._injected.clear()
         self.paging_fault = None
+        self.norman.behave()
 
     def route(self, api_prefix: str) -> None:
         """Make `app` anew, below another prefix."""
-        api = ClassicApi(self, SocketIo(lambda: self.api_key)).application(api_prefix)
-        self.app = Gate(api, self.clock, self.requests, lambda: self.api_key, self._rules, self.drops)
+        spoken = {
+            "v1": OpenApi(self).routes(api_prefix),
+            "classic": ClassicApi(self, SocketIo(lambda: self.api_key)).routes(api_prefix),
+        }
+        api = application_of([route for dialect in self.dialects for route in spoken[dialect]])
+        both = LaunchApi(self.launch).beside(api)
+        self.app = Gate(both, self.clock, self.requests, lambda: self.api_key, self._rules, self.drops)
+        norman = norman_application(self.norman, self._drop)
+        self.norman.app = Gate(norman, self.clock, self.requests, None, self._rules, self.drops, "norman")
+
+    def _drop(self, scope: Scope) -> None:
+        self.drops.get(tuple(scope["client"]), lambda: None)()
 
     def _signed_url(self, key: str, knobs: str) -> tuple[str, float]:
         path = f"/{_quoted(key)}"
@@ -258,9 +358,21 @@ def default_api_key(seed: int) -> str:
 
 
 def make_emulator(
-    options: EmulatorOptions, roots: tuple[str, str, str], run_sync: RunSync, *, epoch: float
+    options: EmulatorOptions,
+    roots: tuple[str, str, str, str],
+    push_address: tuple[str, int],
+    run_sync: RunSync,
+    *,
+    epoch: float,
 ) -> Emulator:
-    """Put an emulator together; `roots` are the URLs at which API, storage and second storage will be served.
+    """Put an emulator together.
+
+    Args:
+        options: What it is made of.
+        roots: The URLs at which API, storage, second storage and the Norman API will be served.
+        push_address: Host and port at which the Norman service takes pushes.
+        run_sync: How long computations are run.
+        epoch: Wall time at the start, in Unix seconds.
 
     Raises:
         ValueError: For a negative number or size.
@@ -285,10 +397,14 @@ def make_emulator(
         api_key=options.get("api_key") or default_api_key(seed),
         state=state,
         storage=storage,
+        norman_base_url=roots[3] + API_PATH,
+        norman=NormanService(clock, run_sync, seed, *push_address),
         clock=clock,
         requests=requests,
         url_lifetime=options.get("url_lifetime", 360.0),
         max_limit=options.get("max_limit", 200),
+        placements=Placements(clock, roots[1]),
+        dialects=options.get("dialects", ("v1", "classic")),
     )
     emulator.route(options.get("api_prefix", "/api"))
     return emulator

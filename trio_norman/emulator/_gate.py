@@ -10,6 +10,7 @@ import trio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ._clock import WallClock, http_date
+from ._launch_paths import is_launch_path
 from ._log import LoggedRequest, RequestLog
 from ._misbehaviour import Misbehaviour
 
@@ -23,9 +24,10 @@ class Gate:
     app: ASGIApp
     clock: WallClock
     requests: RequestLog
-    api_key: Callable[[], str]
+    api_key: Callable[[], str] | None  # nothing: the application looks at credentials itself
     rules: list[Misbehaviour]
     drops: dict[tuple[object, ...], Callable[[], None]]  # client's address -> resets its connection
+    server: str = "api"  # what the log calls it
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope."""
@@ -44,6 +46,8 @@ class Gate:
         for rule in self.rules:
             if rule.strikes(record.method, scope["path"]):
                 await trio.sleep(rule.delay)
+                if rule.acts:
+                    await self._ask(scope, record, _keep_to_oneself)
                 if rule.drop:
                     self.drops.get(tuple(scope["client"]), _do_nothing)()
                     return
@@ -51,10 +55,13 @@ class Gate:
                     await _send_raw(rule, send)
                     return
                 break
-        if record.headers.get("x-api-key") != self.api_key() and not scope["path"].startswith("/socket.io/"):
-            body = json.dumps({"message": "the API key is missing or wrong"}).encode()
+        if not self._has_key(record) and not _has_a_key_of_its_own(scope["path"]):
+            body = json.dumps({"code": "unauthorized", "message": "the API key is missing or wrong"}).encode()
             await _send_whole(401, [("content-type", "application/json")], body, send)
             return
+        await self._ask(scope, record, send)
+
+    async def _ask(self, scope: Scope, record: LoggedRequest, send: Send) -> None:
         unread = [{"type": "http.request", "body": record.body, "more_body": False}]
 
         async def receive_held() -> Message:
@@ -64,11 +71,19 @@ class Gate:
 
         await self.app(scope, receive_held, send)
 
+    def _has_key(self, record: LoggedRequest) -> bool:
+        """Whether the key is right, wherever it stands."""
+        if self.api_key is None:
+            return True
+        key = self.api_key()
+        bearer = record.headers.get("authorization", f"Bearer {key}")
+        return (record.headers.get("x-api-key"), bearer) == (key, f"Bearer {key}")
+
     def _note(self, scope: Scope) -> LoggedRequest:
         headers = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"]]
         path = scope.get("raw_path") or scope["path"].encode()
         target = (path.decode("latin-1").partition("?")[0], scope["query_string"].decode("latin-1"))
-        return self.requests.note("api", scope["method"], target, headers, self.clock.now())
+        return self.requests.note(self.server, scope["method"], target, headers, self.clock.now())
 
     def _noting(self, send: Send, record: LoggedRequest) -> Send:
         async def send_noted(message: Message) -> None:
@@ -77,7 +92,7 @@ class Gate:
                 message["headers"] = [
                     *message.get("headers", []),
                     (b"date", http_date(self.clock.now()).encode()),
-                    (b"x-request-id", f"api-{record.number}".encode()),
+                    (b"x-request-id", f"{self.server}-{record.number}".encode()),
                 ]
             if message["type"] == "http.response.body":
                 record.sent_bytes += len(message.get("body", b""))
@@ -87,8 +102,16 @@ class Gate:
         return send_noted
 
 
+def _has_a_key_of_its_own(path: str) -> bool:
+    return path.startswith("/socket.io/") or is_launch_path(path)
+
+
 def _do_nothing() -> None:
     """Stand in for a connection that is none: there, an application without an answer is failure enough."""
+
+
+async def _keep_to_oneself(message: Message) -> None:
+    """Send nothing, as one who has done what was asked and cannot say so."""
 
 
 async def _whole_body(receive: Receive) -> bytes:

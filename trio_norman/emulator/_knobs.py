@@ -7,10 +7,11 @@ Knobs combine. A signature does not cover them, so they may be appended to a sig
 =================  ====================================================================================================
 which requests
 ``times=n``        faults strike the first n requests for this path with these knobs only
+``until=s``        ... only until s seconds have gone by since the first request, for any path, with this very value
 ``p=0.3``          ... and each of them with this probability, by luck that follows from the seed and ``pseed=``
 the cut
 ``reset=k``        RST at k (a close, on a stream that knows no RST)
-``trunc=k``        close at k
+``trunc=k``        close at k; over TLS with ``ragged=1`` without its closing alert
 ``stall=k``        silence from k on, or ``drip=B/s``
 ``rate=B/s``       bytes per second of one answer
 ``drop=fin|rst``   close or reset after the whole answer, although keep-alive was promised
@@ -57,7 +58,8 @@ the body
 ``gzip=1``         gzip, whole object; ``range``: the range's bytes gzipped; ``lie``: says gzip and is not
 ``bomb=n``         a gzip body that unpacks to n zeros
 the object
-``etag=weak``      ``none``, ``rand``, or another text; ``lm=none`` no Last-Modified
+``etag=weak``      ``none``, ``rand``, or another text
+``lm=s``           last modified s seconds before each answer; ``none``: not told
 ``flip=n``         another version of the object after n requests, ``each``: at each; ``flipc=0``: the ETag only
 ``size=n``         the object has this size
 ``nodigest=1``     no digests; ``digest=1``: digests for objects above 1 GiB too; ``sum=bad``: wrong ones
@@ -77,10 +79,11 @@ _SIZES = """
 times reset trunc stall drip rate hdrsize hdrs interim status headstatus redirect rcode rbomb shift crshift rangeshort
 rangelong shortcl overcl corrupt zero chunkext trailers badchunk bomb size
 """
-_NUMBERS = "p hdelay hdrip expire"
+_NUMBERS = "p until hdelay hdrip expire"
 _TEXTS = """
-pseed drop close http10 abs hdr cl dupcl tecl nohead ra sbody sct fail200 rto loc loop expire_cut sig norange noar nocr
-cr total force206 raw r416 multipart noifrange ifrange200 chunked badkind gzip etag lm flip flipc nodigest digest sum
+pseed drop close http10 abs ragged hdr cl dupcl tecl nohead ra sbody sct fail200 rto loc loop expire_cut sig norange
+noar nocr cr total force206 raw r416 multipart noifrange ifrange200 chunked badkind gzip etag lm flip flipc nodigest
+digest sum
 """
 _CHOICES = {
     "drop": "fin rst",
@@ -118,6 +121,8 @@ def check_knob(name: str, value: str) -> None:
         raise ValueError(f"{name} is one of: {_CHOICES[name]}")
     elif name == "flip" and value != "each":
         int(value)
+    elif name == "lm" and value != "none":
+        float(value)
 
 
 def knob_query(knobs: Mapping[str, object]) -> str:

@@ -15,7 +15,7 @@ class LoggedRequest:
     """One request as it came in, and how far its answer got."""
 
     number: int
-    server: str  # "api", "storage" or "other"
+    server: str  # "api", "storage", "other", "actor" or "norman"
     method: str
     path: str  # still percent-encoded
     query: str
@@ -49,7 +49,7 @@ class RequestLog:
         return self._held[position]
 
     def of(self, *servers: str) -> list[LoggedRequest]:
-        """Give the requests to these servers: ``api``, ``storage``, ``other``."""
+        """Give the requests to these servers: ``api``, ``storage``, ``other``, ``actor``, ``norman``."""
         return [request for request in self._held if request.server in servers]
 
     def clear(self) -> None:

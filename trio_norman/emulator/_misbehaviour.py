@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-PagingFault: TypeAlias = Literal["loop", "same", "empty", "lie_total", "ignore_offset", "zero_limit"]
+PagingFault: TypeAlias = Literal[
+    "loop", "same", "empty", "lie_total", "lie_few", "lie_negative", "ignore_offset", "zero_limit"
+]
 RawBody: TypeAlias = bytes | str | Callable[[], Iterable[bytes]]
 
 
@@ -27,6 +29,7 @@ class Misbehaviour:
     times: int | None = None  # so many are answered badly then; nothing: all
     cut_at: int | None = None  # body bytes after which the answer breaks off, although all were announced
     drop: bool = False  # reset the connection in place of an answer
+    acts: bool = False  # let the request have its effect first, although its true answer is never seen
     hits: int = attrs.field(default=0, init=False)  # matching requests so far
 
     def strikes(self, method: str, path: str) -> bool:

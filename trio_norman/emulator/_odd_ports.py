@@ -21,30 +21,31 @@ class OddPorts:
     resetting: str  # resets every connection as soon as it is accepted
     garbage: str  # answers what is not HTTP
     dripping: str  # sends the head of its answer one byte a second, without end
+    stalling: str  # begins a TLS handshake and never ends it; its scheme is https
     closed: str  # nobody listens there
 
 
 async def open_odd_ports(nursery: trio.Nursery, host: str) -> OddPorts:
     """Open them in the nursery; they live as long as it does."""
-    roots = []
-    for behave in ODD_BEHAVIOURS.values():
+    roots = {}
+    for name, behave in ODD_BEHAVIOURS.items():
         listeners = await trio.open_tcp_listeners(0, host=host)
         handler = functools.partial(serve_oddly, behave)
         nursery.start_soon(functools.partial(trio.serve_listeners, handler, listeners))
-        roots.append(root_of(host, listeners[0].socket.getsockname()[1]))
+        scheme = "https" if name == "stalling" else "http"
+        roots[name] = root_of(host, listeners[0].socket.getsockname()[1], scheme=scheme)
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as unused:
         unused.bind((host, 0))
         port = unused.getsockname()[1]
-    silent, resetting, garbage, dripping = roots
-    return OddPorts(silent, resetting, garbage, dripping, closed=root_of(host, port))
+    return OddPorts(**roots, closed=root_of(host, port))
 
 
-def root_of(host: str, port: int) -> str:
+def root_of(host: str, port: int, *, scheme: str = "http") -> str:
     """Write the root of a URL."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-async def serve_oddly(behave: Callable[[Wire], Awaitable[None]], stream: trio.abc.HalfCloseableStream) -> None:
+async def serve_oddly(behave: Callable[[Wire], Awaitable[None]], stream: trio.abc.Stream) -> None:
     """Let one of the `ODD_BEHAVIOURS` have a connection."""
     try:
         await behave(Wire(stream))
@@ -74,9 +75,16 @@ async def _drip(wire: Wire) -> None:
         await wire.pause(1)
 
 
+async def _stall(wire: Wire) -> None:
+    await wire.receive()
+    await wire.send(b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03")  # the start of a ServerHello of 118 bytes
+    await wire.pause(float("inf"))
+
+
 ODD_BEHAVIOURS: Mapping[str, Callable[[Wire], Awaitable[None]]] = {
     "silent": _be_silent,
     "resetting": _reset,
     "garbage": _talk_nonsense,
     "dripping": _drip,
+    "stalling": _stall,
 }

@@ -11,6 +11,7 @@ from ._misbehaviour import PagingFault
 from ._records import Checkpoint
 
 _T = TypeVar("_T")
+_LIES = {"lie_total": 10**18, "lie_few": 1, "lie_negative": -1}
 
 
 class BadPagingError(ValueError):
@@ -40,8 +41,8 @@ def page_of(items: Sequence[_T], *, limit: int, offset: int, fault: PagingFault 
     """Cut a page out of a list, or misbehave as `fault` says.
 
     ``loop`` starts again at the end, ``same`` gives the first page for ever, ``empty`` gives nothing and promises more,
-    ``lie_total`` names a total of 10**18, ``ignore_offset`` gives the first page and tells the truth about the asked
-    one, ``zero_limit`` says that the limit applied was 0.
+    ``lie_total`` names a total of 10**18, ``lie_few`` of 1, ``lie_negative`` of -1, ``ignore_offset`` gives the first
+    page and tells the truth about the asked one, ``zero_limit`` says that the limit applied was 0.
     """
     total = len(items)
     honest = Page(items[offset : offset + limit], total, limit, offset, offset + limit < total)
@@ -54,8 +55,8 @@ def page_of(items: Sequence[_T], *, limit: int, offset: int, fault: PagingFault 
         return attrs.evolve(honest, items=items[:limit], has_more=True)
     if fault == "empty":
         return attrs.evolve(honest, items=[], has_more=True)
-    if fault == "lie_total":
-        return attrs.evolve(honest, total=10**18)
+    if fault in _LIES:
+        return attrs.evolve(honest, total=_LIES[fault])
     if fault == "ignore_offset":
         return attrs.evolve(honest, items=items[:limit])
     return attrs.evolve(honest, limit=0)

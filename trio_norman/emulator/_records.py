@@ -67,3 +67,7 @@ class Session:
     session_id: str
     training_run_ids: tuple[str, ...] = ()
     sampler_ids: tuple[str, ...] = ()
+    status: str = "ACTIVE"
+    sdk_version: str | None = None
+    created_at: float | None = None  # Unix seconds; nothing: before the emulator started
+    updated_at: float | None = None

@@ -158,7 +158,7 @@ class Sending:
             return Pace(drip)
         if cut.kind == "badchunk":
             await self.wire.send(_BROKEN_CHUNKS[self.knobs.text("badkind") or "size"])
-        return await self.wire.sever(rst=cut.kind == "reset")
+        return await self.wire.sever(rst=cut.kind == "reset", ragged=self.knobs.flag("ragged"))
 
     async def _send_piece(self, piece: memoryview) -> None:
         if self.answer.framing == "chunked":

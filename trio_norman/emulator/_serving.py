@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import socket
+import ssl
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Unpack, cast
 
@@ -17,11 +19,14 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import wrap_app
+from starlette.types import ASGIApp
 
+from ._actor import open_actor
 from ._emulator import Emulator, EmulatorOptions, make_emulator
 from ._nurseries import lone_error_unwrapped
 from ._objects import run_in_thread
 from ._odd_ports import open_odd_ports, root_of
+from ._tls import Handler, ServerStream, secured, server_context, socket_below
 
 _LOGGER = logging.getLogger("trio_norman.emulator")
 
@@ -33,13 +38,25 @@ class ServerOptions(EmulatorOptions, total=False):
         host: Address to listen on (``127.0.0.1``).
         port: Port of the API (0: any).
         storage_port: Port of the storage (0: any).
+        norman_port: Port of the Norman API (0: any).
+        push_port: Port that takes the Norman service's pushes (0: any).
+        actor: Whether an actor is opened as well (false): a server, over TLS and with a certificate of its own, of the
+            checkpoints that have not reached the storage; see `Emulator.place`. Needs the extra's `cryptography`.
         odd_ports: Whether ports that misbehave are opened as well (false); see `OddPorts`.
+        tls: A context, or a PEM file with a key and its certificates: API and storage are then served over TLS, and all
+            URLs begin with https. Certificates that are expired or of another host are served like any other.
+        tls_host: The host name in these URLs, where the certificate is for a name (that of `host`).
     """
 
     host: str
     port: int
     storage_port: int
+    norman_port: int
+    push_port: int
+    actor: bool
     odd_ports: bool
+    tls: ssl.SSLContext | str | os.PathLike[str]
+    tls_host: str
 
 
 @asynccontextmanager
@@ -49,7 +66,7 @@ async def open_emulator(**options: Unpack[ServerOptions]) -> AsyncIterator[Emula
     Nothing of it is left afterwards: no task, no socket, no thread. See `ServerOptions` for the arguments.
 
     Raises:
-        OSError: If a port cannot be had.
+        OSError: If a port cannot be had, or the certificate cannot be read.
     """
     with lone_error_unwrapped():
         async with trio.open_nursery() as nursery:
@@ -66,23 +83,38 @@ async def serve_emulator(
     Cancellation: open connections are dropped at once.
     """
     host = options.get("host", "127.0.0.1")
+    context = await trio.to_thread.run_sync(server_context, options["tls"]) if "tls" in options else None
+    named = host if context is None else options.get("tls_host", host)
     listeners: list[trio.SocketListener] = []
     try:
-        for port in (options.get("port", 0), options.get("storage_port", 0), 0):
+        ports = (options.get(name, 0) for name in ("port", "storage_port", "other_port", "norman_port", "push_port"))
+        for port in cast(Iterable[int], ports):
             listeners += (await trio.open_tcp_listeners(port, host=host))[:1]
-        roots = [root_of(host, listener.socket.getsockname()[1]) for listener in listeners]
+        bound = [listener.socket.getsockname()[1] for listener in listeners]
+        roots = [root_of(named, port, scheme="http" if context is None else "https") for port in bound]
         epoch = options.get("epoch")
         emulator = make_emulator(
-            options, (roots[0], roots[1], roots[2]), run_in_thread, epoch=time.time() if epoch is None else epoch
+            options,
+            (roots[0], roots[1], roots[2], roots[3]),
+            (host, bound[4]),
+            run_in_thread,
+            epoch=time.time() if epoch is None else epoch,
         )
-        handlers: Sequence[Callable[[trio.SocketStream], Awaitable[None]]] = (
-            functools.partial(_serve_api, emulator, _hypercorn_config()),
+        handlers: Sequence[Handler] = (
+            functools.partial(_serve_api, emulator, lambda: emulator.app),
             emulator.storage.serve,
             functools.partial(emulator.storage.serve, server="other"),
+            functools.partial(_serve_api, emulator, lambda: emulator.norman.app),
         )
+        *web_listeners, push_listener = listeners
         async with trio.open_nursery() as nursery:
-            for handler, listener in zip(handlers, listeners, strict=True):
-                nursery.start_soon(_serve_listener, handler, listener)
+            emulator.launch.nursery = nursery
+            await nursery.start(emulator.norman.live)
+            for handler, listener in zip(handlers, web_listeners, strict=True):
+                nursery.start_soon(_serve_listener, secured(handler, context), listener)
+            nursery.start_soon(trio.serve_listeners, emulator.norman.push_port.serve, [push_listener])
+            if options.get("actor", False):
+                emulator.placements.actor = await open_actor(nursery, host, emulator.storage.serve, emulator.clock)
             if options.get("odd_ports", False):
                 emulator.odd_ports = await open_odd_ports(nursery, host)
             task_status.started(emulator)
@@ -91,22 +123,23 @@ async def serve_emulator(
             await listener.aclose()
 
 
-async def _serve_listener(
-    handler: Callable[[trio.SocketStream], Awaitable[None]], listener: trio.SocketListener
-) -> None:
+async def _serve_listener(handler: Handler, listener: trio.SocketListener) -> None:
     await trio.serve_listeners(handler, [listener])
 
 
-async def _serve_api(emulator: Emulator, config: Config, stream: trio.SocketStream) -> None:
-    wrapped: Any = wrap_app(cast(Any, emulator.app), config.wsgi_max_body_size, "asgi")
+async def _serve_api(emulator: Emulator, app: Callable[[], ASGIApp], stream: ServerStream) -> None:
+    config = _hypercorn_config()
+    wrapped: Any = wrap_app(cast(Any, app()), config.wsgi_max_body_size, "asgi")
+    below = socket_below(stream)
+    assert below is not None  # noqa: S101 (only sockets are listened to)
     try:
-        client = stream.socket.getpeername()[:2]
+        client = below.socket.getpeername()[:2]
     except OSError:
         return  # it left before it was served
-    emulator.drops[client] = functools.partial(_reset, stream)
+    emulator.drops[client] = functools.partial(_reset, below)
     with emulator.api_connections.one_more():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_close_when_cancelled, stream)
+            nursery.start_soon(_close_when_cancelled, below)
             await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, stream))
             nursery.cancel_scope.cancel(reason="the connection is closed")
     emulator.drops.pop(client, None)

@@ -30,6 +30,7 @@ class ServiceState:
     samplers: dict[str, Sampler] = attrs.field(factory=dict, init=False)
     sessions: dict[str, Session] = attrs.field(factory=dict, init=False)
     user_id: str = attrs.field(init=False)
+    workspace_id: str = attrs.field(init=False)
     _shelves: dict[str, Shelf] = attrs.field(factory=dict, init=False)
     _run_ids: IdentifierSpace = attrs.field(init=False)
     _checkpoint_ids: IdentifierSpace = attrs.field(init=False)
@@ -38,6 +39,7 @@ class ServiceState:
 
     def __attrs_post_init__(self) -> None:
         self.user_id = IdentifierSpace(self.seed, "user", 10).identifier(0)
+        self.workspace_id = IdentifierSpace(self.seed, "workspace", 10).identifier(0)
         self._run_ids = IdentifierSpace(self.seed, "run", 12)
         self._checkpoint_ids = IdentifierSpace(self.seed, "checkpoint", 10)
 
@@ -101,6 +103,19 @@ class ServiceState:
     def open_session(self, session_id: str) -> None:
         """Note a client's connection."""
         self.sessions.setdefault(session_id, Session(session_id))
+
+    def new_session(self, now: float, sdk_version: str) -> Session:
+        """Open a session by a name that the service chooses."""
+        session_id = IdentifierSpace(self.seed, "service session", 12).identifier(len(self.sessions))
+        session = Session(session_id, sdk_version=sdk_version, created_at=now, updated_at=now)
+        self.sessions[session_id] = session
+        return session
+
+    def change_session(self, session_id: str, now: float, *, status: str | None = None) -> Session:
+        """Note that a session was used or ended; raises `KeyError` for an unknown one."""
+        session = self.sessions[session_id]
+        self.sessions[session_id] = attrs.evolve(session, updated_at=now, status=status or session.status)
+        return self.sessions[session_id]
 
     def add_checkpoint(
         self,

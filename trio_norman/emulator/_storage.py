@@ -38,14 +38,15 @@ class Storage:
     seed: int
     roots: dict[str, str]  # "storage" and "other" -> root of the URL
     _seen: dict[tuple[str, Knobs], int] = attrs.field(factory=dict, init=False)
+    _storms: dict[float, float] = attrs.field(factory=dict, init=False)  # seconds of `until` -> when they began
     _first_use: dict[tuple[str, str], float] = attrs.field(factory=dict, init=False)
 
-    async def serve(self, stream: trio.abc.HalfCloseableStream, server: str = "storage") -> None:
+    async def serve(self, stream: trio.abc.Stream, server: str = "storage") -> None:
         """Serve one connection until either side ends it, then close it.
 
         Args:
-            stream: The connection; a `trio.SocketStream`, or any stream in memory.
-            server: Which of the two origins it came in on: ``storage`` or ``other``.
+            stream: The connection; a `trio.SocketStream`, one with TLS around it, or any stream in memory.
+            server: Where it came in: ``storage`` or ``other``, the two origins, or ``actor``.
         """
         with self.connections.one_more():
             async with trio.open_nursery() as nursery:
@@ -100,7 +101,8 @@ class Storage:
         if knobs.text("etag") == "rand":
             luck = self._luck(request.path, "etag", count).randbytes(16).hex()
             knobs = Knobs((*knobs.pairs, ("etag", f'"{luck}"')))
-        return object_answer(request, stored, await self._digests(stored, knobs), knobs), knobs, stored
+        digests = await self._digests(stored, knobs)
+        return object_answer(request, stored, digests, knobs, self.clock.now()), knobs, stored
 
     def _wished_answer(self, request: Request, knobs: Knobs, server: str) -> Answer | None:
         """Give the answer that a knob asks for in place of the object."""
@@ -158,6 +160,9 @@ class Storage:
     def _strikes(self, path: str, asked: Knobs, count: int) -> bool:
         times, chance = asked.size("times"), asked.number("p")
         if times is not None and count > times:
+            return False
+        lasting, now = asked.number("until"), self.clock.now()
+        if lasting is not None and now >= self._storms.setdefault(lasting, now) + lasting:
             return False
         return chance is None or self._luck(path, asked.text("pseed") or "", count).random() < chance
 

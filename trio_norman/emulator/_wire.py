@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from ._content import Block
+from ._tls import socket_below
 
 _RECEIVE = 64 * 1024
 _DRAIN_PATIENCE = 1.0  # seconds until a reset is sent although the peer's system has not taken everything
@@ -38,7 +39,7 @@ class Resettable(Protocol):
 class Wire:
     """A stream, and the bytes that were received from it before somebody wanted them."""
 
-    stream: trio.abc.HalfCloseableStream
+    stream: trio.abc.Stream
     early: bytes = b""
 
     async def receive(self) -> bytes:
@@ -63,19 +64,27 @@ class Wire:
                     raise ClientLeftError
                 self.early += data
 
-    async def sever(self, *, rst: bool) -> NoReturn:
-        """Cut the connection, by a reset or by an orderly end. Always raises `SeveredError`."""
+    async def sever(self, *, rst: bool, ragged: bool = False) -> NoReturn:
+        """Cut the connection, by a reset or by an orderly end. Always raises `SeveredError`.
+
+        Args:
+            rst: Whether by a reset.
+            ragged: Whether without the closing alert of TLS; without TLS it makes no difference.
+        """
         if rst:
             await self._reset()
+        if rst or ragged:
+            await trio.aclose_forcefully(self.stream)
         await self.stream.aclose()
         raise SeveredError
 
     async def _reset(self) -> None:
-        if isinstance(self.stream, trio.SocketStream):
-            await self._wait_taken(self.stream.socket)
+        below = socket_below(self.stream)
+        if below is not None:
+            await self._wait_taken(below.socket)
             # A linger time of zero makes close() send RST, and drop what was not sent: hence the wait before.
-            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.stream.socket.close()
+            below.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            below.socket.close()
         elif isinstance(self.stream, Resettable):
             self.stream.reset()
 
