@@ -53,7 +53,11 @@ CODES: dict[str, Exit] = {
     "ServiceBrokenError": Exit.TEMPORARY,
     "SourceChangedError": Exit.TEMPORARY,
     "UrlExpiredError": Exit.TEMPORARY,
+    "NotReadyError": Exit.TEMPORARY,
+    "UnsupportedError": Exit.USAGE,
     "DestinationBusyError": Exit.TEMPORARY,
+    "EndpointTimeoutError": Exit.TEMPORARY,
+    "JobTimeoutError": Exit.TEMPORARY,
     "ChecksumMismatchError": Exit.INTEGRITY,
     "UnprovenError": Exit.INTEGRITY,
     "RangeNotHonouredError": Exit.INTEGRITY,
@@ -74,6 +78,18 @@ def made(kind: type[TrioNormanError]) -> TrioNormanError:
         return kind("GET", URL, "a body", 5)
     if issubclass(kind, errors.TransferError):
         return kind("name")
+    if kind is errors.UnsupportedError:
+        return kind("what cannot be said", "classic")
+    if issubclass(kind, errors.EndpointTimeoutError):
+        return kind("name", 1.0)
+    if issubclass(kind, errors.EndpointTaskError):
+        return kind("name")
+    if issubclass(kind, errors.JobFailedError):
+        return kind("1", "flag")
+    if issubclass(kind, errors.JobTimeoutError):
+        return kind(1.0)
+    if kind in {errors.EndpointError, errors.JobError}:
+        return kind()
     return kind() if kind is TrioNormanError else errors.ConfigurationError("what is wrong")
 
 
@@ -152,7 +168,13 @@ def test_global_options_may_stand_before_the_command() -> None:
     assert options_last(["--quiet", "runs", "show", "--", "-x"]) == ["runs", "show", "--quiet", "--", "-x"]
 
 
-@given(st.lists(st.sampled_from(["--json", "--base-url", "runs", "--", "--help", "x", "--ca-file=y"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            ["--json", "--base-url", "runs", "--", "--help", "x", "--ca-file=y", "--allow-host=z", "--allow-host"]
+        )
+    )
+)
 def test_moving_options_loses_no_word(words: list[str]) -> None:
     assert sorted(options_last(words)) == sorted(words)
     if not words or not words[0].startswith("--") or words[0] in {"--", "--help"}:

@@ -8,6 +8,7 @@ import socket
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from cyclopts import App
@@ -33,9 +34,15 @@ async def test_the_demo_twice(tmp_path: Path) -> None:
     assert first.out.splitlines()[1].startswith("page 2: training run ")
     assert "6 of 6 archives" in first.out
     assert "6 of them verified" in first.out
-    files = {path.name: path.read_bytes() for path in (tmp_path / "demo-downloads").iterdir()}
+    assert [line.split()[0] for line in first.out.splitlines()[-3:]] == ["echo-sync", "demo-words", "200"]
+    assert "200 of 200 futures" in first.out
+    files = {path.name: path.read_bytes() for path in (tmp_path / "demo-downloads").glob("*.zip")}
     assert sorted(map(len, files.values())) == [40960] * 6
     assert all(name in first.out for name in files)
+    assert "invoked it with a file: FROM A FILE" in first.out
+    assert "invoked it with a text: TRIO" in first.out
+    assert "invoked it with a stream: FLOWING WORDS" in first.out
+    assert (tmp_path / "demo-downloads" / "norman" / "answer.txt").read_bytes() == b"TRIO"
     second = await shell.run(*line)
     assert (second.code, second.out.count("was there, verified")) == (0, 6)
     machine = await shell.run(*line, "--json", "--no-keep")
@@ -65,17 +72,21 @@ async def test_the_demo_finds_another_port(tmp_path: Path) -> None:
         ended = await Shell(tmp_path).run("demo", "--runs", "1", "--checkpoints", "1", "--size", "3k", "--port", port)
         nothing = await Shell(tmp_path).run("demo", "--runs", "0")
     assert (ended.code, "is taken" in ended.err) == (0, True)
-    assert (nothing.code, nothing.out) == (0, "there was nothing to download\n")
+    assert (nothing.code, nothing.out.splitlines()[0]) == (0, "there was nothing to download")
 
 
 async def test_the_first_line_of_serve_is_all_that_a_client_needs(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    async with shell.start("serve", "--runs", "1", "--checkpoints", "2", "--size", "5kB", "--seed", "7") as process:
+    shell, words = Shell(tmp_path), ["--runs", "1", "--checkpoints", "2", "--size", "5kB", "--seed", "7", "--actor"]
+    async with shell.start("serve", *words) as process:
         facts = json.loads(await read_line(process.stdout))
-        assert facts.keys() >= {"base_url", "api_key", "storage_url", "version"}
+        assert facts.keys() >= {"base_url", "api_key", "storage_url", "launch_base_url", "version"}
         async with ServiceClient(facts["api_key"], facts["base_url"]).create_rest_client() as rest:
             async with rest.download_checkpoints(rest.iter_user_checkpoints(), tmp_path / "out") as results:
-                assert [result.size_bytes async for result in results] == [5000, 5000]
+                found = {str(result.item.status): result.size_bytes async for result in results}
+        assert found == {"READY": 5000, "LOCAL": 5000}
+        async with httpx.AsyncClient(base_url=facts["norman_base_url"]) as norman:
+            login = await norman.post("authenticate/login/key", json={"api_key": facts["norman_api_key"]})
+            assert login.json()["account"]["name"] == "ada"
         port = facts["base_url"].rpartition(":")[2]
         clash = await shell.run("serve", "--port", port)
         assert (clash.code, "--port" in clash.err) == (2, True)
@@ -124,4 +135,9 @@ async def test_help_version_and_mistakes(tmp_path: Path) -> None:
 def test_the_console_script_is_this_one() -> None:
     (script,) = entry_points(group="console_scripts", name="trio-norman")
     assert script.value == "trio_norman.cli:main"
-    assert {command.__name__ for command in RESUMABLE} == {"demo", "fetch", "download_checkpoints"}
+    assert {command.__name__ for command in RESUMABLE} == {
+        "demo",
+        "fetch",
+        "download_checkpoints",
+        "download_assets",
+    }

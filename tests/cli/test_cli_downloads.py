@@ -81,7 +81,8 @@ async def test_a_destination_that_cannot_be_written(shell: Shell) -> None:
 
 KINDS: list[tuple[dict[str, Any], int, str]] = [
     ({"status": 404}, 3, "NotFoundError"),
-    ({"sig": "bad"}, 5, "UrlExpiredError"),
+    ({"sig": "bad"}, 4, "PermissionDeniedError"),
+    ({"expire": 0}, 5, "UrlExpiredError"),
     ({"status": 503, "ra": 4000}, 5, "ServiceBrokenError"),
     ({"sum": "bad"}, 7, "ChecksumMismatchError"),
     ({"shortcl": 100}, 7, "ChecksumMismatchError"),
@@ -143,7 +144,7 @@ BAD_LISTS: list[tuple[str, int, str]] = [
     ("{url}\tok.bin\n{url}\n", 2, "line 2 has no name"),
     ("{url}\tok.bin\n{url}\tb.bin\tsize=many\n", 2, "line 2: size"),
     ("{url}\tok.bin\n{url}\tb.bin\tsha1=00\n", 2, "line 2"),
-    ("{url}\tok.bin\n{url}\tok.bin\n", 6, "same name"),
+    ("{url}\tok.bin\nhttps://example.org/x\tok.bin\n", 6, "same name"),
     ("{url}\tok.bin\n{url}\tOK.BIN\n", 6, "same name"),
     ("{url}\tok.bin\n{url}\t../b.bin\n", 6, "separator"),
     ("{url}\tok.bin\nftp://example.org/x\tb.bin\n", 6, "absolute http"),

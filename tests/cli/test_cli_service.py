@@ -55,15 +55,16 @@ async def test_single_things(shell: Shell) -> None:
         ["runs", "show", run.training_run_id],
         ["sessions", "show", session.session_id],
         ["samplers", "show", sampler.sampler_id],
-        ["checkpoints", "info", checkpoint.path],
+        ["checkpoints", "info", f"trio://{run.training_run_id}/training_state/{checkpoint.name}"],
     ]
     rows = await shell.run_all(*lines)
     documents = [ended.json for ended in await shell.run_all(*([*line, "--json"] for line in lines))]
     assert documents[0]["cuid"] == emulator.user_id
     assert "api_key" not in documents[0]
     assert documents[1]["training_run_id"] == run.training_run_id
-    assert documents[2] == {"training_run_ids": [run.training_run_id], "sampler_ids": [sampler.sampler_id]}
-    assert documents[3]["model_path"] == sampler.model_path
+    assert documents[2]["training_run_ids"] == [run.training_run_id]
+    assert documents[2]["sampler_ids"] == [sampler.sampler_id]
+    assert documents[3]["sampler_id"] == sampler.sampler_id
     assert documents[4]["model"] == run.base_model
     assert [ended.code for ended in rows] == [0] * 5
     assert emulator.user_id in rows[0].out
@@ -71,11 +72,29 @@ async def test_single_things(shell: Shell) -> None:
     assert "".join(ended.out for ended in rows).count(emulator.api_key) == 0
 
 
+async def test_whoami_tells_the_dialect_and_in_the_later_one_workspace_and_end_of_the_key(shell: Shell) -> None:
+    emulator = service(shell)
+    v1, forced, classic = [
+        ended.json
+        for ended in await shell.run_all(
+            ["whoami", "--json"], ["--api", "v1", "whoami", "--json"], ["whoami", "--api=classic", "--json"]
+        )
+    ]
+    assert v1 == forced
+    assert (v1["dialect"], v1["cuid"], v1["workspace_id"]) == ("v1", emulator.user_id, emulator.state.workspace_id)
+    assert v1["expires_at"].endswith("Z")
+    assert (classic["dialect"], classic["cuid"]) == ("classic", emulator.user_id)
+    assert (classic["workspace_id"], classic["expires_at"]) == (None, None)
+    rows, bad = await shell.run_all(["whoami"], ["whoami", "--api", "v2"])
+    assert {"dialect", "workspace_name", "expires_at"} <= {line.split()[0] for line in rows.out.splitlines()}
+    assert bad.code == 2
+
+
 async def test_a_signed_url_is_printed_and_works_for_fetch(shell: Shell) -> None:
     checkpoint = service(shell).checkpoints[0]
     words = ["checkpoints", "url", checkpoint.training_run_id, checkpoint.checkpoint_id]
     plain, document = await shell.run_all(words, [*words, "--json"])
-    assert document.json.keys() == {"url", "expires"}
+    assert document.json.keys() >= {"url", "expires"}
     got = await shell.run("fetch", "-", "--to", "out", stdin=f"{plain.out.strip()}\tone.zip\n".encode())
     assert (got.code, (shell.home / "out" / "one.zip").stat().st_size) == (0, checkpoint.size_bytes)
 
@@ -99,13 +118,13 @@ REFUSALS: list[tuple[dict[str, Any], int, str]] = [
     ({"status": 503, "retry_after": 4000}, 5, "503"),
     ({"status": 429, "retry_after": 4000}, 5, "429"),
     ({"status": 200, "body": b"<html>hello</html>", "content_type": "text/html"}, 1, "not JSON"),
-    ({"status": 200, "body": b'{"training_run_id": 5}'}, 1, "training_run_id"),
+    ({"status": 200, "body": b'{"training_run_cuid": 5}'}, 1, "training_run_cuid"),
 ]
 
 
 async def test_each_refusal_is_one_line_and_a_code(shell: Shell) -> None:
     for number, (fault, _, _) in enumerate(REFUSALS):
-        service(shell).misbehave(f".*/runs/run{number}$", **fault)
+        service(shell).misbehave(f".*runs/run{number}$", **fault)
     ends = await shell.run_all(*(["runs", "show", f"run{number}", "--json"] for number in range(len(REFUSALS))))
     for ended, (_, code, word) in zip(ends, REFUSALS, strict=True):
         assert (ended.code, ended.err.count("\n"), ended.out) == (code, 1, "")

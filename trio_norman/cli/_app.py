@@ -8,18 +8,21 @@ from typing import Any
 from cyclopts import App, Parameter
 
 from .._version import __version__
+from ._assets import download_assets
 from ._bench import bench
 from ._checkpoints import checkpoint_info, checkpoint_url, delete_checkpoint, download_checkpoints, list_checkpoints
 from ._demo import demo
+from ._endpoints import list_endpoints, predict, show_endpoint
 from ._exits import TABLE
 from ._fetch import fetch
+from ._norman import invoke, list_models, signup, upload_model
 from ._nouns import list_runs, list_sessions, list_weights, show_run, show_sampler, show_session, whoami
 from ._serve import serve
 
 Command = Callable[..., Coroutine[Any, Any, int]]
 
 #: Commands that go on where they were when the same line is run again.
-RESUMABLE: frozenset[Command] = frozenset({demo, fetch, download_checkpoints})
+RESUMABLE: frozenset[Command] = frozenset({demo, fetch, download_checkpoints, download_assets})
 
 app = App(
     name="trio-norman",
@@ -103,3 +106,37 @@ _add(_sessions, "show", show_session, "trio-norman sessions show SESSION")
 
 _samplers = _group("samplers", "Samplers.")
 _add(_samplers, "show", show_sampler, "trio-norman samplers show SAMPLER")
+
+_add(app, "signup", signup, "trio-norman signup alice --base-url https://.../v0 --save-key ~/.norman-key")
+
+_models = _group("models", "Models of the Norman service: upload, list.")
+_add(
+    _models,
+    "upload",
+    upload_model,
+    "trio-norman models upload model.toml",
+    "trio-norman models upload model.json --json",
+)
+_add(_models, "list", list_models, "trio-norman models list", "trio-norman models list --limit 5 --json")
+
+_add(
+    app,
+    "invoke",
+    invoke,
+    "trio-norman invoke image_reverser --input 'Input Image=@cat.png' --output 'Output Image=tac.png'",
+    "trio-norman invoke text_reverser --input 'Input Text=hello' --json",
+)
+
+_assets = _group("assets", "Files of models at the Norman service.")
+_add(_assets, "download", download_assets, "trio-norman assets download image_reverser --to models/ -j 4")
+_endpoints = _group("endpoints", "Inference endpoints: list, look at, ask.")
+_add(_endpoints, "list", list_endpoints, "trio-norman endpoints list", "trio-norman endpoints list --json")
+_add(_endpoints, "show", show_endpoint, "trio-norman endpoints show echo-async")
+_add(
+    _endpoints,
+    "predict",
+    predict,
+    "trio-norman endpoints predict echo-sync --args '{\"x\": 1}'",
+    "trio-norman endpoints predict echo-async --many requests.jsonl -j 64 --timeout 30",
+    "trio-norman endpoints predict echo-stream --args @question.json --stream",
+)

@@ -29,7 +29,7 @@ from .._wire._connecting import ConnectionSettings
 from .._wire._fetching import Answer, open_fetcher
 from ..errors import ConfigurationError, LocalFileError, RangeNotHonouredError, ServiceError, TransportError
 from ..transfer import Fetch
-from ._options import OUTPUT, OutputFlags, Positive
+from ._options import OUTPUT, Hosts, OutputFlags, Positive
 from ._output import json_text, say, write_out
 from ._views import Column, heading, row
 
@@ -136,6 +136,7 @@ async def bench(
     max_connections: Annotated[Positive, Parameter(show_default=True)] = 32,
     ca_file: Path | None = None,
     allow_http: bool = False,
+    allow_host: Hosts = (),
     plot: Path | None = None,
     output: OutputFlags = OUTPUT,
 ) -> int:
@@ -151,13 +152,14 @@ async def bench(
         max_connections: The largest number that is tried.
         ca_file: PEM file of a private certificate authority, trusted beside the system's.
         allow_http: Allow plain http to other machines.
+        allow_host: Host to which redirects may lead besides the URL's own (*.NAME: and all below); may be repeated.
         plot: Draw goodput and cost into this file, as SVG (matplotlib is needed).
     """
     _check(urls, max_connections, plot)
     levels: list[Level] = []
     is_complete = False
     try:
-        settings = ConnectionSettings(ca_file=ca_file, allow_http=allow_http)
+        settings = ConnectionSettings(ca_file=ca_file, allow_http=allow_http, allow_hosts=allow_host)
         async with open_fetcher(settings, max_connections=max_connections) as fetcher:
             targets = [await _look_at(fetcher.fetch, url) for url in urls]
             if not output.quiet and any(target.size is not None and target.size < _FEW_BYTES for target in targets):

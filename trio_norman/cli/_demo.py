@@ -18,6 +18,8 @@ from ..transfer import DownloadResult, Outcome
 from ._batch import lines_for, run_batch
 from ._board import Board
 from ._checkpoints import facts_of
+from ._demo_endpoints import show_endpoints
+from ._demo_norman import NormanShow
 from ._options import OUTPUT, Count, Jobs, OutputFlags, Port, Size
 from ._output import is_terminal, say, write_out
 from ._serve import silence_server
@@ -47,7 +49,9 @@ async def demo(
     keep: Annotated[bool, Parameter(negative="--no-keep")] = True,
     output: OutputFlags = OUTPUT,
 ) -> int:
-    """See it work: start an emulator, list its training runs, download all their checkpoints, verify every byte.
+    """See it work: start an emulator, list training runs, download and verify all checkpoints, ask inference endpoints.
+
+    Then sign up at the emulated Norman service, upload a model, run it and save what it answers.
 
     It needs no account and no network. Press Ctrl-C at any time and run it again: it goes on where it was.
 
@@ -69,8 +73,13 @@ async def demo(
             show = Show(rest, output, to)
             await show.list_pages()
             code = await show.download(jobs)
-    await show.write_table()
+        await show.write_table()
+        norman = NormanShow(emulator, output, to / "norman")
+        await norman.run()
+        if show.results:
+            code = await show_endpoints(emulator, show.write) or code
     if not keep:
+        await trio.to_thread.run_sync(norman.remove_files)
         await trio.to_thread.run_sync(show.remove_files)
     return code
 
@@ -114,7 +123,7 @@ class Show:
             for run in page.training_runs:
                 listed = (await self.rest.list_checkpoints(run.training_run_id)).checkpoints
                 self.found += listed
-                await self._write(
+                await self.write(
                     f"page {offset + 1}: training run {shown(run.training_run_id)}, {shown(run.base_model)},"
                     f" LoRA rank {shown(run.lora_rank)}, {len(listed)} checkpoints\n"
                 )
@@ -144,10 +153,10 @@ class Show:
     async def write_table(self) -> None:
         """Write what came of each archive, and the totals."""
         if not self.results:
-            await self._write("there was nothing to download\n")
+            await self.write("there was nothing to download\n")
             return
         width = None if is_terminal(sys.stdout) else _WIDE
-        await self._write(table_of(self.results, width=width) + totals_of(self.results, self.seconds))
+        await self.write(table_of(self.results, width=width) + totals_of(self.results, self.seconds))
 
     def remove_files(self) -> None:
         """Remove the downloaded files, and their directory if nothing else is in it. Blocks."""
@@ -157,7 +166,8 @@ class Show:
         with suppress(OSError):
             self.to.rmdir()
 
-    async def _write(self, text: str) -> None:
+    async def write(self, text: str) -> None:
+        """Write text for people: not beside JSON, and not if it is to be quiet."""
         if not (self.output.json or self.output.quiet):
             await write_out(text)
 

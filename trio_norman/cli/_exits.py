@@ -58,7 +58,7 @@ _ADVICE: tuple[tuple[type[TrioNormanError], str], ...] = (
     (NameResolutionError, "check the host name and the network"),
     (ConnectError, "check address and network, and try again"),
     (TlsError, "a private certificate authority is given with --ca-file"),
-    (AddressError, "--allow-http allows plain http"),
+    (AddressError, "--allow-http allows plain http, --allow-host a host"),
     (DestinationExistsError, "--force replaces it, --no-clobber leaves such files alone"),
     (NoSpaceError, "make room and run the same line again: it goes on where it was"),
 )

@@ -12,7 +12,7 @@ from ..transfer import ConnectionSettings, DownloadResult, Source, download_many
 from ._batch import lines_for, run_batch
 from ._board import Board
 from ._lists import STDIN, ListFile, open_list
-from ._options import OUTPUT, DownloadFlags, OutputFlags
+from ._options import OUTPUT, DownloadFlags, Hosts, OutputFlags
 
 
 def _no_option(_: Any, path: str) -> None:
@@ -30,6 +30,7 @@ async def fetch(
     flags: DownloadFlags,
     ca_file: Path | None = None,
     allow_http: bool = False,
+    allow_host: Hosts = (),
     output: OutputFlags = OUTPUT,
 ) -> int:
     """Download any URLs, in parallel, resumable and verified.
@@ -44,6 +45,7 @@ async def fetch(
         list_: File with the list; - is stdin.
         ca_file: PEM file of a private certificate authority, trusted beside the system's.
         allow_http: Allow plain http to other machines.
+        allow_host: Host to which redirects may lead besides a URL's own (*.NAME: and all below); may be repeated.
     """
     options, board = flags.options, Board()
     async with open_list(list_) as lines:
@@ -54,7 +56,7 @@ async def fetch(
                 sources(lines, board),
                 flags.to,
                 flags.jobs,
-                connection=ConnectionSettings(ca_file=ca_file, allow_http=allow_http),
+                connection=ConnectionSettings(ca_file=ca_file, allow_http=allow_http, allow_hosts=allow_host),
                 on_event=note,
                 **options,
             ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -71,12 +71,24 @@ class ListFile:
         Raises:
             ConfigurationError: At the first line that is none, naming its number.
         """
+        async with aclosing(self.lines()) as lines:
+            async for number, line in lines:
+                entry = read_entry(line, number=number)
+                if entry is not None:
+                    yield entry  # noqa: ASYNC119 (the batch closes this generator)
+
+    async def lines(self) -> AsyncGenerator[tuple[int, str], None]:
+        """Yield each line with its number, counted from 1.
+
+        Raises:
+            ConfigurationError: If a line is not UTF-8, or longer than 64 KiB.
+        """
         splitter = LineSplitter()
         while block := await trio.to_thread.run_sync(self._read, abandon_on_cancel=True):
-            for entry in _read_entries(splitter.feed(block)):
-                yield entry
-        for entry in _read_entries(splitter.finish()):
-            yield entry
+            for each in splitter.feed(block):
+                yield each
+        for each in splitter.finish():
+            yield each
 
     async def count(self) -> int:
         """Return how many lines there are that are neither empty nor comments; the list can then still be read."""
@@ -94,13 +106,6 @@ class ListFile:
             total = sum(1 for line in file if line.strip() and not line.startswith(b"#"))
         os.lseek(self._fd, start, os.SEEK_SET)
         return total
-
-
-def _read_entries(lines: Iterator[tuple[int, str]]) -> Iterator[Entry]:
-    for number, line in lines:
-        entry = read_entry(line, number=number)
-        if entry is not None:
-            yield entry
 
 
 @asynccontextmanager

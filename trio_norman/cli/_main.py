@@ -100,4 +100,6 @@ def report(errors: Sequence[BaseException]) -> int:
         return Exit.PIPE
     for error in errors:
         complain(str(error), advice_for(error))
+        if isinstance(error, TrioNormanError) and error.orphans:
+            say(f"left at the service, unfinished: {', '.join(error.orphans)}")
     return exit_of_items(0, [exit_of(error) for error in errors])

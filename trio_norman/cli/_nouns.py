@@ -63,9 +63,16 @@ def page_size(limit: int | None) -> int:
 
 
 async def whoami(*, service: ServiceFlags = SERVICE, output: OutputFlags = OUTPUT) -> int:
-    """Show the account that the key belongs to."""
+    """Show whose key it is, for which workspace and until when, and which dialect the service speaks.
+
+    The classic dialect tells of no workspace and no end.
+    """
     async with service.open() as rest:
-        facts = rest.user_info.to_dict()
+        dialect, user = rest.dialect, rest.user_info
+    told = {"workspace_id": user.workspace_id, "workspace_name": user.workspace_name, "expires_at": user.expires_at}
+    facts = {**user.to_dict(), **told, "dialect": dialect}
+    if output.json:
+        facts["expires_at"] = None if user.expires_at is None else user.expires_at.raw
     del facts["api_key"]
     await write_thing(facts, as_json=output.json)
     return Exit.OK

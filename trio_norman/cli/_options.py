@@ -37,14 +37,15 @@ Count = Annotated[int, Parameter(validator=Number(gte=0), show_default=True)]
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65535), show_default=True)]
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 Connections = Annotated[int | Literal["auto"], Parameter(validator=_at_least_one, metavar="N")]
+Hosts = Annotated[tuple[str, ...], Parameter(metavar="HOST")]
 Jobs = Annotated[int, Parameter(name=("--jobs", "-j"), validator=Number(gte=1), show_default=True)]
 
-_SERVICE = Group("Service", sort_key=2)
+SERVICE_GROUP = Group("Service", sort_key=2)
 _DOWNLOADING = Group("Downloading", sort_key=1)
 _OUTPUT = Group("Output", sort_key=3)
 
 
-@Parameter(name="*", group=_SERVICE)
+@Parameter(name="*", group=SERVICE_GROUP)
 @attrs.frozen(kw_only=True)
 class ServiceFlags:
     """Where the service is and which key opens it. The key itself never stands on the command line."""
@@ -53,15 +54,19 @@ class ServiceFlags:
     """Root of the service; otherwise TRIO_NORMAN_BASE_URL, PYTRIO_BASE_URL, ~/.pytrio/config.toml, or its own."""
     api_key_file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None
     """File with the API key (- is stdin); otherwise TRIO_NORMAN_API_KEY, PYTRIO_API_KEY, or ~/.pytrio/config.toml."""
+    api: Literal["auto", "classic", "v1"] = "auto"
+    """Which dialect the service speaks; auto asks it."""
     ca_file: Path | None = None
     """PEM file of a private certificate authority, trusted beside the system's."""
     allow_http: bool = False
     """Allow plain http to other machines."""
+    allow_host: Hosts = ()
+    """Host to which the service may lead us besides itself (*.NAME: and all below); may be repeated."""
 
     @property
     def connection(self) -> ConnectionSettings:
         """How peers are reached."""
-        return ConnectionSettings(ca_file=self.ca_file, allow_http=self.allow_http)
+        return ConnectionSettings(ca_file=self.ca_file, allow_http=self.allow_http, allow_hosts=self.allow_host)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[RestClient]:
@@ -69,7 +74,7 @@ class ServiceFlags:
         key = None
         if self.api_key_file is not None:
             key = await trio.to_thread.run_sync(read_key, self.api_key_file, abandon_on_cancel=True)
-        client = ServiceClient(key, self.base_url, connection=self.connection)
+        client = ServiceClient(key, self.base_url, api=self.api, connection=self.connection)
         async with AsyncExitStack() as stack:
             try:
                 rest = await stack.enter_async_context(client.create_rest_client())
@@ -157,7 +162,7 @@ class DownloadFlags:
         )
 
 
-_TAKES_VALUE = frozenset({"--base-url", "--ca-file", "--api-key-file"})
+_TAKES_VALUE = frozenset({"--base-url", "--api", "--ca-file", "--api-key-file", "--allow-host"})
 _TAKES_NONE = frozenset({"--allow-http", "--json", "--quiet"})
 
 
