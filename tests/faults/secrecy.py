@@ -1,0 +1,138 @@
+"""Secrets that can be recognised anywhere, and everything in which they must not be found."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import secrets
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+import attrs
+
+#: A piece of a secret that is so long is no coincidence.
+PIECE = 12
+#: In longer data only adjacent pieces are looked for: whatever is twice as long as a piece holds one of those.
+_READ_CLOSELY = 512 * 1024
+_OURS = str(Path(__file__).parents[2] / "trio_norman")
+_SERVERS = ("trio_norman.emulator", "hypercorn")  # the server's side knows its secrets and may tell
+
+
+def new_canary(what: str) -> str:
+    """Make up a secret that no other text resembles, with characters that a URL has to escape."""
+    return f"{what[:4]}/{secrets.token_hex(16)}+{secrets.token_hex(8)}="
+
+
+@attrs.define
+class Canaries:
+    """The secrets of one row, by what they are."""
+
+    known: dict[str, str] = attrs.field(factory=dict)
+
+    def add(self, what: str, secret: str) -> str:
+        """Watch for a secret, and return it."""
+        assert len(secret) >= 2 * PIECE, f"{what} is too short to be recognised"
+        self.known[what] = secret
+        return secret
+
+    def found_in(self, texts: Iterable[tuple[str, str | bytes]]) -> list[str]:
+        """Say which secrets show where; `texts` are pairs of a place and what stands there."""
+        forms = [(what, name, form) for what, secret in self.known.items() for name, form in _forms(secret)]
+        pieces = {piece: (what, name) for what, name, form in forms for piece in _pieces(form)}
+        blocks = {piece: (what, name) for what, name, form in forms for piece in _pieces(form, step=PIECE)}
+        found = {}
+        for place, text in texts:
+            data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
+            for what, name in _found(pieces, data) if len(data) <= _READ_CLOSELY else _found_in_long(blocks, data):
+                found[place, what] = f"{what} ({name}) shows in {place}"
+        return sorted(found.values())
+
+
+def _forms(secret: str) -> Iterator[tuple[str, bytes]]:
+    raw = secret.encode()
+    yield "plain", raw
+    yield "percent-encoded", quote(secret, safe="").encode()
+    yield "percent-encoded twice", quote(quote(secret, safe=""), safe="").encode()
+    yield "in hex", raw.hex().encode()
+    for skipped in range(3):  # what stands before it decides how it is cut into groups of three bytes
+        whole = (len(raw) - skipped) // 3 * 3
+        yield "in base64", base64.b64encode(raw[skipped : skipped + whole])
+        yield "in base64", base64.urlsafe_b64encode(raw[skipped : skipped + whole])
+
+
+def _pieces(data: bytes, *, step: int = 1) -> set[bytes]:
+    return {data[start : start + PIECE] for start in range(0, len(data) - PIECE + 1, step)}
+
+
+def _found(pieces: Mapping[bytes, tuple[str, str]], data: bytes) -> Iterable[tuple[str, str]]:
+    return [pieces[piece] for piece in _pieces(data) & pieces.keys()]
+
+
+def _found_in_long(blocks: Mapping[bytes, tuple[str, str]], data: bytes) -> Iterable[tuple[str, str]]:
+    return [where for block, where in blocks.items() if block in data]
+
+
+class Ears(logging.Handler):
+    """Hears every record of every logger but the server's own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not record.name.startswith(_SERVERS):
+            self.heard.append(f"{self.format(record)} {record.args!r}")
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Let all loggers speak at DEBUG for as long as the block lasts, and give what they say."""
+    root, ears = logging.getLogger(), Ears()
+    loggers = [root, *(each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger))]
+    before = [(each, each.level, each.disabled, each.propagate) for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.DEBUG)
+        each.disabled, each.propagate = False, True
+    root.addHandler(ears)
+    try:
+        yield ears.heard
+    finally:
+        root.removeHandler(ears)
+        for each, level, disabled, propagate in before:
+            each.setLevel(level)
+            each.disabled, each.propagate = disabled, propagate
+
+
+def everything_about(error: BaseException, *, with_arguments: bool = False) -> str:
+    """Give all that a program may print of an error: texts, fields, notes, what caused it.
+
+    `with_arguments`: also how the arguments of our own frames print, as tools do that show locals in a traceback.
+    """
+    shown = [*traceback.format_exception(error)]
+    waiting: list[BaseException] = [error]
+    seen: set[int] = set()
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        shown += [str(each), repr(each), repr(each.args), repr(getattr(each, "__dict__", ""))]
+        shown += [str(note) for note in getattr(each, "__notes__", ())]
+        shown += _arguments(each.__traceback__) if with_arguments else ()
+        waiting += [other for other in (each.__cause__, each.__context__) if other is not None]
+        waiting += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return "\n".join(shown)
+
+
+def _arguments(tb: TracebackType | None) -> list[str]:
+    shown = []
+    for frame, _ in traceback.walk_tb(tb):
+        code = frame.f_code
+        if code.co_filename.startswith(_OURS):
+            names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+            shown += [repr(frame.f_locals.get(name)) for name in names]
+    return shown

@@ -1,0 +1,553 @@
+"""Processes that are killed, interrupted, stopped, or two at a time: rows P-01 to P-06, P-08, P-09, M-04 and M-13."""
+
+from __future__ import annotations
+
+import functools
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from tests.cli.commandline import COMMAND, Ended, read_all, read_line, wait_for_partial, wait_until
+from tests.faults import trees
+from tests.faults.disks import calls_in, needs_root, strace
+from tests.faults.rows import Attempt, MiB, Row
+from tests.faults.trees import Expected
+from trio_norman.emulator._emulator import sha256_of_content
+
+SLOW = "rate=1m"
+
+
+def list_of(row: Row, *objects: tuple[str, str, int]) -> Path:
+    """Write a list for `fetch`: names, faults and sizes."""
+    lines = [f"{row.url(fault, size, name=name, signed=False)}\t{name}" for name, fault, size in objects]
+    listing = row.tree / "home" / "list"
+    write_down(row, listing, lines)
+    return listing
+
+
+def write_down(row: Row, listing: Path, lines: Iterable[str]) -> None:
+    """Write a list that counts as having been there before."""
+    listing.write_text("\n".join(lines) + "\n")
+    for attempt in row.attempts:
+        attempt.before[listing] = trees.Entry.of(listing)
+
+
+async def last_words(process: trio.Process) -> bytes:
+    """Read what is left to read, and close what we have of a process."""
+    said = await read_all(process.stderr)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            await stream.aclose()
+    return said
+
+
+def contents_of(row: Row, *objects: tuple[str, str, int]) -> dict[str, Expected | None]:
+    return {name: row.emulator.blob_content(size, name=name) for name, _, size in objects}
+
+
+async def fetch(row: Row, listing: Path, *words: str) -> Ended:
+    return await row.run_cli("fetch", listing, "--to", row.dest, *words)
+
+
+def intact(row: Row, attempt: Attempt) -> None:
+    """Whatever was cut off: each final name is complete or not there, and each noted byte is right."""
+    for name, expected in attempt.files.items():
+        complete = trees.faults_of("D2", row.dest, name, attempt.before, expected)
+        part, sidecar = trees.partial_of(row.dest, name)
+        if (row.dest / name).exists():
+            assert [fault for fault in complete if not fault.startswith("there is")] == []
+        if sidecar.exists() and part.exists() and trees.held_bytes(row.dest, name):
+            assert trees.faults_of("D1", row.dest, name, {row.dest / name: None}, expected)[1:] == []  # type: ignore[dict-item]
+
+
+# ---- killed
+
+
+@attrs.frozen
+class Killing:
+    """Kill the same command again and again, and then let it end."""
+
+    row: Row
+    rounds: int
+    number: signal.Signals
+    longest: float  # seconds until a kill
+    luck: random.Random = attrs.field(factory=lambda: random.Random(20))
+
+    async def one(self, words: Sequence[str | Path]) -> tuple[int, bytes, float]:
+        """Run the command, kill it at a random instant; return its code, what it said, and how long it took to end."""
+        async with self.row.shell.start(*words) as process:
+            with trio.move_on_after(self.luck.uniform(0, self.longest)):
+                await process.wait()
+            told_at = trio.current_time()
+            if process.poll() is None:
+                process.send_signal(self.number)
+            code = await process.wait()
+            took = trio.current_time() - told_at
+            said = await last_words(process)
+        self.row.show("what it said", said)
+        return code, said, took
+
+
+async def kill_and_kill(row: Row, rounds: int, size: int, longest: float) -> None:
+    """Kill `fetch` of one large file and some small ones; write down what it cost."""
+    objects = [("f", SLOW, size), *((f"g{number}", "hdelay=0.3", 20_000) for number in range(4))]
+    listing, killing = list_of(row, *objects), Killing(row, rounds, signal.SIGKILL, longest)
+    contents = {name: trees.bytes_of(content) for name, content in contents_of(row, *objects).items() if content}
+    async with row.attempt(contents, within=3600, memory_mib=900) as attempt:
+        for _ in range(rounds):
+            # What one kill costs is what came since the last note, a tenth of a second's worth of each connection.
+            code, _, _ = await killing.one(["fetch", listing, "--to", row.dest, "--max-connections", "1"])
+            assert code in (-signal.SIGKILL, 0)
+            intact(row, attempt)
+        listing = list_of(row, *((name, "", size) for name, _, size in objects))
+        ended = await fetch(row, listing)
+        assert ended.code == 0, ended.err
+    row.expect_all(attempt, disk="D2")
+    served = sum(request.sent_bytes for request in attempt.requests if "/f" in request.path)
+    print(f"\nP-01: {rounds} kills, {served / size:.4f} times the file of {size / MiB:.0f} MiB was served")
+    assert served <= 1.15 * size + MiB * (rounds < 100)  # a short loop has the first connections' windows in it
+
+
+async def test_P_01_killed_again_and_again(row: Row) -> None:
+    """Success in the end, at a cost of at most 1.15 times the file; whole files only meanwhile. D1, then D2."""
+    await kill_and_kill(row, 8, 8 * MiB, longest=2.2)
+
+
+@pytest.mark.soak
+async def test_P_01_killed_two_hundred_times(row: Row) -> None:
+    """Success in the end, at a cost of at most 1.15 times the file. D1, then D2."""
+    await kill_and_kill(row, 200, 280 * MiB, longest=4.0)
+
+
+async def kill_the_demo(row: Row, kills: int, number: signal.Signals) -> None:
+    killing = Killing(row, kills, number, longest=2.5)
+    line: list[str | Path] = [
+        "demo",
+        "--runs",
+        "1",
+        "--checkpoints",
+        "3",
+        "--size",
+        "4MiB",
+        "--to",
+        row.dest,
+        "--port",
+        str(_free_port()),
+    ]
+    async with row.attempt({}, within=300, memory_mib=300) as attempt:
+        for _ in range(kills):
+            await killing.one([*line, "--rate", "2MiB"])
+        ended = await row.run_cli(*line)
+        again = await row.run_cli(*line)
+    assert (ended.code, again.code) == (0, 0), ended.err
+    assert again.out.count("was there, verified") == 3  # each against the digest that the emulator announces
+    assert attempt.error is None
+    files = [path for path in row.dest.iterdir() if path.is_file()]  # Norman's answers lie in a folder of their own
+    assert [file.stat().st_size for file in files] == [4 * MiB] * 3
+
+
+async def test_P_01_the_demo_killed_twice(row: Row) -> None:
+    """Success in the end: the right bytes and nothing else. D2."""
+    await kill_the_demo(row, 2, signal.SIGKILL)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_P_01_the_demo_killed_five_times(row: Row, number: signal.Signals) -> None:
+    """Success in the end: the right bytes and nothing else. D2."""
+    await kill_the_demo(row, 5, number)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# ---- the order on disk
+
+_WRITTEN = re.compile(r"(?:splice\(.*\.f\.part>, \[(\d+)\]|pwrite64\(.*\.f\.part>, .*, (\d+)\)).* = (\d+)$")
+
+
+async def test_P_02_the_order_on_disk(row: Row, tmp_path: Path) -> None:
+    """Success: data, then its note; its sync, then a note of that; all synced, then the name, then the directory."""
+    size = 70 * MiB  # a durable download syncs every 64
+    log = tmp_path / "calls"
+    listing = list_of(row, ("f", "", size))
+    calls = "pwrite64,pwritev,splice,write,fdatasync,fsync,renameat,renameat2,linkat,unlinkat,flock,fcntl"
+    words = [
+        *strace(log, "-s", "4000", "-e", f"trace={calls}"),
+        *COMMAND,
+        "fetch",
+        str(listing),
+        "--to",
+        str(row.dest),
+        "-j",
+        "1",
+    ]
+    async with row.attempt({"f": row.emulator.blob_content(size, name="f")}, within=60, memory_mib=300) as attempt:
+        done = await trio.run_process(
+            words, capture_stderr=True, capture_stdout=True, check=False, env=row.shell.environment(), cwd=row.tree
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    row.expect(attempt, disk="D2", requests=1)
+    written, synced, notes = 0, 0, 0
+    for call in calls_in(log, *calls.split(",")):
+        assert call.split("(")[0] != "flock"
+        assert "F_SETLK" not in call
+        if moved := _WRITTEN.search(call):
+            assert int(moved[1] or moved[2]) == written  # one connection: it is written in order
+            written += int(moved[3])
+        elif call.startswith(("fdatasync", "fsync")) and ".f.part>" in call:
+            synced = written
+        elif call.startswith("write") and ".f.part.json>" in call:
+            for span in re.finditer(r"\[(\d+), (\d+), ([01]), \d+\]", call):
+                notes += 1
+                assert int(span[2]) <= (synced if span[3] == "1" else written), call
+    assert written == size
+    assert notes >= 3
+    last = [call.split("(")[0] for call in calls_in(log, *calls.split(",")) if str(row.dest) in call][-5:]
+    assert last == ["fsync", "linkat", "unlinkat", "fsync", "unlinkat"]
+    ends = [call for call in calls_in(log, "fsync", "linkat") if str(row.dest) in call][-3:]
+    assert ".f.part>" in ends[0]
+    assert '"f"' in ends[1]
+    assert f"{row.dest}>)" in ends[2]
+
+
+# ---- signals
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=["TERM", "HUP", "INT"]
+)
+@pytest.mark.rows("P-04")
+async def test_P_03_a_signal(row: Row, number: signal.Signals, code: int) -> None:
+    """The signal's exit code within a second, one line that says how to go on, no traceback. D1."""
+    objects = [("f", SLOW, 3 * MiB)]
+    async with row.attempt(contents_of(row, *objects), within=20) as attempt:
+        async with row.shell.start("fetch", list_of(row, *objects), "--to", row.dest) as process:
+            await wait_for_partial(row.dest, at_least=1)
+            process.send_signal(number)
+            told_at = trio.current_time()
+            assert await process.wait() == code
+            took = trio.current_time() - told_at
+            said = (await last_words(process)).decode()
+    row.show("what it said", said)
+    row.expect_disk(attempt, disk="D1")
+    assert took < 2  # a second, and what a busy machine adds
+    assert said.splitlines()[-1].startswith("stopped by ")
+    assert "same line again" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.rows("P-04")
+async def test_P_03_nobody_reads_on(row: Row) -> None:
+    """Exit code 141 and no traceback, as of ``... | head -1``. D2 of the line that was read, D1."""
+    objects = [("f", "", 2000), ("g", "", 3000), ("h", "rate=500k&hdelay=0.3", 3 * MiB)]
+    async with row.attempt(contents_of(row, *objects), within=20) as attempt:
+        async with row.shell.start("fetch", list_of(row, *objects), "--to", row.dest, "--json") as process:
+            await read_line(process.stdout)
+            assert process.stdout is not None
+            await process.stdout.aclose()
+            with trio.fail_after(15):
+                assert await process.wait() == 141
+            said = await last_words(process)
+    row.show("what it said", said)
+    assert b"Traceback" not in said
+    for name in ("f", "g"):
+        row.expect_disk(attempt, name, disk="D0 D2")
+    row.expect_disk(attempt, "h", disk="D0 D1 D2")
+
+
+_SLOW_SYNC = """
+import os, sys, time
+real = os.fsync
+def slow(fd):
+    open(os.environ["SYNCING"], "w").close()
+    time.sleep(0.7)
+    real(fd)
+os.fsync = slow
+from trio_norman.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_P_04_interrupted_while_it_syncs(row: Row, times: int, tmp_path: Path) -> None:
+    """Exit code 130: one Ctrl-C waits for the disk and tells the truth, a second one does not wait. D1, D2."""
+    objects = [("f", "", 3 * MiB)]
+    syncing = tmp_path / "syncing"
+    environment = row.shell.environment(SYNCING=str(syncing))
+    words = [sys.executable, "-c", _SLOW_SYNC, "fetch", str(list_of(row, *objects)), "--to", str(row.dest)]
+    async with row.attempt(contents_of(row, *objects), within=20) as attempt:
+        async with trio.open_nursery() as nursery:
+            run = functools.partial(
+                trio.run_process, words, check=False, stderr=subprocess.PIPE, env=environment, cwd=row.tree
+            )
+            process: trio.Process = await nursery.start(run)
+            await wait_until(syncing.exists)
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+                await trio.sleep(0.1)  # two signals at the same instant are one
+            with trio.fail_after(5):
+                assert await process.wait() == 130
+            assert b"Traceback" not in await last_words(process)
+    if times == 1:
+        row.expect_disk(attempt, disk="D1 D2")
+    else:  # what is in a thread is not waited for: a partial whose owner is gone
+        intact(row, attempt)
+        attempt.unjudged.clear()
+    ended = await fetch(row, list_of(row, *objects))
+    assert ended.code == 0
+    assert sorted(path.name for path in row.dest.iterdir()) == ["f"]
+
+
+async def interrupted(row: Row, rounds: int) -> None:
+    """Send SIGINT at random instants, start and end of the process included."""
+    objects = [("f", "rate=8m", 5 * MiB), ("g", "hdelay=0.2", 2000)]
+    listing, killing = list_of(row, *objects), Killing(row, rounds, signal.SIGINT, longest=1.3)
+    slowest = 0.0
+    async with row.attempt(contents_of(row, *objects), within=3600, memory_mib=500) as attempt:
+        for number in range(rounds):
+            code, said, took = await killing.one(["fetch", listing, "--to", row.dest, "--quiet"])
+            intact(row, attempt)
+            slowest = max(slowest, took)
+            has_begun = row.dest.exists() or b"stopped by" in said
+            if has_begun and number > 0 and code != -signal.SIGINT:
+                assert code in (130, 0), said
+            if code == 130 and b"stopped by" in said:
+                assert b"Traceback" not in said
+            if code == 0 and (row.dest / "f").exists():
+                (row.dest / "f").unlink()
+        ended = await fetch(row, listing)
+        assert ended.code == 0
+    print(f"\nM-13: {rounds} interrupts, the longest return took {slowest:.2f} s")
+    row.expect_all(attempt, disk="D2")
+    assert slowest < 2.5
+
+
+async def test_M_13_interrupted_at_any_instant(row: Row) -> None:
+    """Exit code 130, or success if it was done; the same line goes on. D1, D2."""
+    await interrupted(row, 6)
+
+
+@pytest.mark.soak
+async def test_M_13_interrupted_five_hundred_times(row: Row) -> None:
+    """Exit code 130, or success if it was done; the same line goes on. D1, D2."""
+    await interrupted(row, 500)
+
+
+async def test_M_04_interrupted_with_ten_thousand_items_waiting(row: Row) -> None:
+    """Exit code 130 within a second. D1 of what was going on, D0 of the rest."""
+    lines = (f"{row.url(SLOW, 2 * MiB, name=f'f{number}', signed=False)}\tf{number}" for number in range(10_000))
+    listing = row.tree / "home" / "list"
+    write_down(row, listing, lines)
+    files = {f"f{number}": row.emulator.blob_content(2 * MiB, name=f"f{number}") for number in range(10_000)}
+    async with row.attempt(files, within=30) as attempt:
+        async with row.shell.start("fetch", listing, "--to", row.dest, "-j", "8") as process:
+            await wait_until(lambda: len(list(row.dest.glob(".*.part"))) == 8)
+            await wait_for_partial(row.dest, at_least=1)
+            process.send_signal(signal.SIGINT)
+            told_at = trio.current_time()
+            assert await process.wait() == 130
+            took = trio.current_time() - told_at
+            said = await last_words(process)
+    row.show("what it said", said)
+    assert took < 2  # a second, and what a busy machine adds
+    begun = {path.name[1:].removesuffix(".part") for path in row.dest.glob(".*.part")}
+    assert 1 <= len(begun) <= 8  # of those that had received nothing yet nothing is left
+    for name in begun:
+        row.expect_disk(attempt, name, disk="D1")
+    assert {path.name for path in row.dest.iterdir()} == {
+        f".{name}.part{end}" for name in begun for end in ("", ".json")
+    }
+    attempt.unjudged.clear()
+    print(f"\nM-04: returned after {took:.2f} s")
+
+
+# ---- two at a time
+
+
+async def both(row: Row, one: Sequence[str], other: Sequence[str]) -> list[tuple[int, str]]:
+    """Run two commands at the same time; return their codes and outputs."""
+    ends: list[tuple[int, str]] = []
+
+    async def run(words: Sequence[str]) -> None:
+        done = await trio.run_process(
+            words, capture_stderr=True, capture_stdout=True, check=False, env=row.shell.environment(), cwd=row.tree
+        )
+        ends.append((done.returncode, done.stdout.decode() + done.stderr.decode()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, one)
+        nursery.start_soon(run, other)
+    return ends
+
+
+async def race(row: Row, rounds: int, under: Sequence[Sequence[str]] = ((), ())) -> None:
+    objects = [("f", "rate=12m", 3 * MiB), ("g", "hdelay=0.1", 3000)]
+    line = [*COMMAND, "fetch", str(list_of(row, *objects)), "--to", str(row.dest), "--json"]
+    for _ in range(rounds):
+        async with row.attempt(contents_of(row, *objects), within=60) as attempt:
+            ends = await both(row, [*under[0], *line], [*under[1], *line])
+        row.expect_all(attempt, disk="D2")
+        for code, said in ends:
+            row.show("what it said", said)
+            assert code in (0, 5, 6), said
+            assert code == 0 or "another download" in said
+        assert 0 in {code for code, _ in ends}
+        for name in ("f", "g"):
+            (row.dest / name).unlink()
+
+
+async def test_P_05_two_processes(row: Row) -> None:
+    """One does it; the other finds it done, or DestinationBusyError. D2."""
+    await race(row, 2)
+
+
+@pytest.mark.soak
+async def test_P_05_two_processes_twenty_times(row: Row) -> None:
+    """One does it; the other finds it done, or DestinationBusyError. D2."""
+    await race(row, 20)
+
+
+async def test_P_05_two_processes_without_locks(row: Row, tmp_path: Path) -> None:
+    """The same where locks do nothing; they are never asked for, and one partial has one writer. D2."""
+    logs = [tmp_path / "one", tmp_path / "other"]
+    neutral = ["-e", "trace=flock,fcntl,splice,pwrite64,pwritev", "-e", "inject=flock:retval=0"]
+    await race(row, 1, [strace(log, *neutral) for log in logs])
+    writers = 0
+    for log in logs:
+        calls = calls_in(log, "flock", "fcntl", "splice", "pwrite64", "pwritev")
+        assert calls
+        assert [call for call in calls if call.startswith("flock") or "LK" in call] == []
+        writers += any(re.search(r"splice\(.*\.f\.part>, \[", call) for call in calls)
+    assert writers == 1
+
+
+async def test_P_06_two_processes_and_two_contents(row: Row) -> None:
+    """One does it; the other gets DestinationBusyError or DestinationExistsError. D2 of the one."""
+    lines = []
+    contents = {name: row.emulator.blob_content(3 * MiB, name=name) for name in ("one", "other")}
+    for name in contents:
+        listing = row.tree / "home" / name
+        listing.write_text(f"{row.url('rate=12m', 3 * MiB, name=name, signed=False)}\tf\n")
+        lines.append([*COMMAND, "fetch", str(listing), "--to", str(row.dest), "--json"])
+    async with row.attempt({"f": None}, within=60) as attempt:
+        ends = await both(row, *lines)
+    attempt.unjudged.clear()
+    assert attempt.problems == []
+    assert sorted(code for code, _ in ends) in ([0, 5], [0, 8])
+    whole = (row.dest / "f").read_bytes()
+    assert [whole == trees.bytes_of(content) for content in contents.values()].count(True) == 1
+    assert [path.name for path in row.dest.iterdir()] == ["f"]
+
+
+# ---- stopped, and short of memory
+
+_PATIENT = """
+import sys, trio
+from trio_norman import RetryPolicy, Source, StallLimit, download_many
+async def main():
+    retry, stall = RetryPolicy(attempts=3, initial=0.01), StallLimit(1024, float(sys.argv[3]))
+    options = dict(max_connections=1, stall=stall, retry=retry)
+    async with download_many([Source.from_url(sys.argv[1], "f")], sys.argv[2], **options) as downloads:
+        async for result in downloads:
+            print(result.outcome, result.attempts)
+trio.run(main)
+"""
+
+
+async def stopped(row: Row, seconds: float, limit: float) -> None:
+    url = row.url("rate=2m", 4 * MiB, name="f", signed=False)
+    async with row.attempt({"f": row.emulator.blob_content(4 * MiB, name="f")}, within=200) as attempt:
+        async with trio.open_nursery() as nursery:
+            words = [sys.executable, "-c", _PATIENT, url, str(row.dest), str(limit)]
+            run = functools.partial(trio.run_process, words, check=False, stdout=subprocess.PIPE, cwd=row.tree)
+            process: trio.Process = await nursery.start(run)
+            await wait_for_partial(row.dest, at_least=1)
+            process.send_signal(signal.SIGSTOP)
+            await trio.sleep(seconds)
+            process.send_signal(signal.SIGCONT)
+            said = await read_all(process.stdout)
+            assert process.stdout is not None
+            await process.stdout.aclose()
+    outcome, attempts = said.split()
+    assert outcome == b"ok"
+    assert int(attempts) <= 2
+    row.expect(attempt, disk="D2", requests=2)
+
+
+async def test_P_08_stopped_and_continued(row: Row) -> None:
+    """Success: at most one connection is given up for its silence. D2."""
+    await stopped(row, 1.5, 0.5)
+
+
+@pytest.mark.soak
+async def test_P_08_stopped_for_a_minute(row: Row) -> None:
+    """Success: at most one connection is given up for its silence. D2."""
+    await stopped(row, 60, 30)
+
+
+def _limited_group(row: Row, mib: int) -> tuple[Path, str]:
+    needs_root("limiting memory")
+    for root, limit in (("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")):
+        group = Path(root) / f"trio-norman-{row.tree.parent.name}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        if (group / limit).exists():
+            (group / limit).write_text(str(mib * MiB))
+            return group, limit
+        group.rmdir()
+    pytest.skip("this machine lets nobody make a cgroup with a limit on memory")
+
+
+async def short_of_memory(row: Row, mib: int, size: int) -> None:
+    group, _ = _limited_group(row, mib)
+    objects = [(f"f{number}", "nodigest=1", size) for number in range(4)]
+    words = [*COMMAND, "fetch", str(list_of(row, *objects)), "--to", str(row.dest), "-j", "4"]
+    shell = ["/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *words]
+    try:
+        async with row.attempt({}, within=900, memory_mib=400) as attempt:
+            done = await trio.run_process(
+                shell, capture_stderr=True, capture_stdout=True, check=False, env=row.shell.environment(), cwd=row.tree
+            )
+    finally:
+        await wait_until(lambda: not (group / "cgroup.procs").read_text())  # noqa: ASYNC102 (it has its own limit)
+        group.rmdir()
+    assert attempt.error is None
+    assert done.returncode == 0, done.stderr.decode()
+    for name, _, _ in objects:
+        digest = await trio.to_thread.run_sync(_digest_of, row.dest / name)
+        assert digest == sha256_of_content(row.emulator.blob_content(size, name=name))
+        (row.dest / name).unlink()
+
+
+def _digest_of(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+async def test_P_09_little_memory(row: Row) -> None:
+    """Success with 96 MiB for the process and its files' pages. D2."""
+    await short_of_memory(row, 96, 40 * MiB)
+
+
+@pytest.mark.soak
+async def test_P_09_little_memory_and_large_files(row: Row) -> None:
+    """Success with 200 MiB for four files of 2 GiB. D2."""
+    await short_of_memory(row, 200, 2048 * MiB)

@@ -1,0 +1,194 @@
+"""Statuses and throttling: rows S-01 to S-09."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+from urllib.parse import quote
+
+import pytest
+
+from tests.faults.partials import leave_partial
+from tests.faults.rows import Attempt, MiB, Row
+from trio_norman import DownloadRetrying, RetryPolicy, errors
+
+SIZE = 2 * MiB
+SLOW = RetryPolicy(attempts=5, initial=0.2, longest=0.4)
+
+
+def waits(attempt: Attempt) -> list[float]:
+    """Return the seconds between one request and the next, by the server's log."""
+    started = [request.started_at for request in attempt.requests]
+    return [later - earlier for earlier, later in pairwise(started)]
+
+
+def own_backoff(attempt: Attempt) -> list[float]:
+    """Return for how long we decided to wait."""
+    return [event.wait_seconds for event in attempt.events if isinstance(event, DownloadRetrying)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_S_01_refused_twice_with_a_time(row: Row, status: int) -> None:
+    """Success after both waits. D2."""
+    attempt = await row.download(f"status={status}&ra=1&times=2", SIZE)
+    row.expect(attempt, disk="D2", requests=3)
+    assert all(1 <= wait < 5 for wait in waits(attempt))
+
+
+async def test_S_02_until_a_date(row: Row) -> None:
+    """Success after the wait. D2."""
+    attempt = await row.download("status=503&ra=date%2B2&times=1", SIZE)
+    row.expect(attempt, disk="D2", requests=2)
+    assert all(1 <= wait < 6 for wait in waits(attempt))  # dates have whole seconds: two of them may be one apart
+
+
+async def test_S_02_until_a_date_in_the_past(row: Row) -> None:
+    """Success after a wait of our own. D2."""
+    attempt = await row.download("status=503&ra=date-5&times=1", SIZE, retry=SLOW)
+    row.expect(attempt, disk="D2", requests=2)
+    assert [0 < wait < 0.2 for wait in own_backoff(attempt)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, errors.RateLimitedError), (503, errors.ServiceBrokenError)], ids=[429, 503]
+)
+@pytest.mark.parametrize("is_begun", [False, True], ids=["at first", "in the middle"])
+async def test_S_03_an_absurd_wait(row: Row, status: int, kind: type[errors.ServiceError], is_begun: bool) -> None:
+    """RateLimitedError (or the status's own) at once, saying so. D0, or D1 if something was held."""
+    if is_begun:
+        leave_partial(row, SIZE, 0, MiB)
+    attempt = await row.download(f"status={status}&ra=315360000", SIZE, within=5)
+    error = row.expect_error(attempt, kind, disk="D1" if is_begun else "D0", requests=1)
+    assert error.retry_after == 315360000
+    assert "it asks to wait 3.1536e+08 s" in str(error)
+
+
+@pytest.mark.parametrize("times", ["-1", "NaN", "1e999", "", "soon", "1.5", "9&ra=1", "+1", "٣"])
+async def test_S_03_a_malformed_wait(row: Row, times: str) -> None:
+    """Success after a wait of our own. D2."""
+    wish = "&ra=".join(quote(time.encode()) for time in times.split("&ra="))
+    attempt = await row.download(f"status=429&ra={wish}&times=1", SIZE, retry=SLOW)
+    row.expect(attempt, disk="D2", requests=2)
+    assert [0 < wait < 0.2 for wait in own_backoff(attempt)] == [True]
+    assert waits(attempt)[0] < 0.9
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425])
+async def test_S_04_a_passing_error(row: Row, status: int) -> None:
+    """Success after one more request. D2."""
+    row.expect(await row.download(f"status={status}&times=1", SIZE), disk="D2", requests=2)
+
+
+FINAL = {
+    400: errors.ServiceError,
+    401: errors.AuthenticationError,
+    403: errors.PermissionDeniedError,
+    404: errors.NotFoundError,
+    405: errors.ServiceError,
+    410: errors.NotFoundError,
+    413: errors.ServiceError,
+    414: errors.ServiceError,
+    422: errors.ServiceError,
+    451: errors.ServiceError,
+    501: errors.ServiceBrokenError,
+}
+
+
+@pytest.mark.parametrize("status", FINAL)
+async def test_S_05_a_final_refusal(row: Row, status: int) -> None:
+    """The status's own error, after one request. D0."""
+    attempt = await row.download(f"status={status}")
+    error = row.expect_error(attempt, FINAL[status], disk="D0", requests=1)
+    assert (error.status, error.attempts) == (status, 1)
+
+
+async def test_S_06_everybody_is_throttled(row: Row) -> None:
+    """Success of all, with fewer connections, and one wait for everybody. D2."""
+    sources = [row.source("status=429&ra=1&until=2.5", 40_000, name=f"f{number}") for number in range(50)]
+    policy = RetryPolicy(attempts=12, initial=0.01, longest=0.05)
+    attempt = await row.download_all(sources, max_concurrency=50, max_connections="auto", retry=policy)
+    row.expect_all(attempt)
+    refused = [request for request in attempt.requests if request.status == 429]
+    storms = waves([request.started_at for request in refused])
+    assert len(attempt.requests) == len(refused) + len(sources)
+    assert 2 <= len(storms) <= 4  # one a second: nobody asks before the time that somebody else was told
+    assert len(storms[0]) <= 16
+    assert len(storms[-1]) < len(storms[0])  # who is refused uses fewer connections
+    assert all(
+        request.started_at - refused[0].started_at >= 2.5 for request in attempt.requests if request not in refused
+    )
+
+
+async def test_S_06_as_many_connections_as_asked_for(row: Row) -> None:
+    """Success of all: fixed connections stay, and all of them wait for what one was told. D2."""
+    sources = [row.source("status=429&ra=1&until=1.5", 40_000, name=f"f{number}") for number in range(50)]
+    attempt = await row.download_all(sources, max_concurrency=50, max_connections=50)
+    row.expect_all(attempt, requests=50 * 4)
+    storms = waves([request.started_at for request in attempt.requests if request.status == 429])
+    assert len(storms) <= 3
+
+
+def waves(moments: list[float]) -> list[list[float]]:
+    """Divide moments where half a second goes by without one."""
+    result = [[moments[0]]]
+    for moment in moments[1:]:
+        if moment - result[-1][-1] > 0.5:
+            result.append([])
+        result[-1].append(moment)
+    return result
+
+
+HOSTILE = {
+    "HTML": (b"<html><title>\x1b[31mGateway</title></html>", ""),
+    "an escape sequence": (b"\x1b]0;owned\x07\x1b[2Jdone", "\\x1b]0;owned\\x07\\x1b[2Jdone"),
+    "no UTF-8": (b"\xff\xfe\x80", None),
+    "a gzip bomb": (gzip.compress(bytes(2**20), mtime=0), None),
+    "a long text": (b"w" * 5000, "w" * 200 + "…"),
+    "an object storage's XML": (b"<Error><Code>Odd\x1b</Code><Message>a &lt; b\r\n</Message></Error>", None),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("status", [404, 500])
+async def test_S_07_hostile_text(row: Row, what: str, status: int) -> None:
+    """The status's own error, its text escaped and cut. D0."""
+    body, shown = HOSTILE[what]
+    fault = f"status={status}&sbody={quote(body)}"
+    attempt = await row.download(fault + ("&hdr=Content-Encoding:%20gzip" if "gzip" in what else ""))
+    kind = {404: errors.NotFoundError, 500: errors.ServiceBrokenError}[status]
+    error = row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
+    assert len(error.code) <= 201
+    assert len(error.message) <= 201
+    assert not [each for each in str(error) if each < " " or "\x7f" <= each < "\xa0"]
+    assert shown is None or error.message == shown
+
+
+@pytest.mark.parametrize("status", [404, 500])
+async def test_S_07_a_body_of_a_gib(row: Row, status: int) -> None:
+    """The status's own error: of the body 64 KiB are read, the rest is left with its connection. D0."""
+    attempt = await row.download(f"status={status}&sbody=1g", memory_mib=32)
+    kind = {404: errors.NotFoundError, 500: errors.ServiceBrokenError}[status]
+    row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
+    # What lies in the buffers of two sockets was sent as well.
+    assert all(request.sent_bytes < 16 * MiB for request in attempt.requests)
+
+
+async def test_S_08_an_error_document_once(row: Row) -> None:
+    """Success after a second try. D2."""
+    row.expect(await row.download("fail200=1&times=1", SIZE, is_sized=True), disk="D2", requests=2)
+
+
+@pytest.mark.parametrize("knows", ["the size", "the digest"])
+async def test_S_08_an_error_document_always(row: Row, knows: str) -> None:
+    """ChecksumMismatchError after a second try. D0."""
+    digests = {"sha256": "0" * 64} if knows == "the digest" else None
+    attempt = await row.download("fail200=1", SIZE, is_sized=knows == "the size", digests=digests)
+    row.expect_error(attempt, errors.ChecksumMismatchError, disk="D0", requests=2)
+
+
+@pytest.mark.parametrize("status", [405, 500])
+async def test_S_09_head_is_refused(row: Row, status: int) -> None:
+    """Success: it is never asked for. D2."""
+    attempt = await row.download(f"headstatus={status}", SIZE)
+    row.expect(attempt, disk="D2", requests=1)
+    assert [request.method for request in attempt.requests] == ["GET"]

@@ -1,0 +1,180 @@
+"""No control character of a peer's or a user's gets into a header, a request line, a journal, a log or a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+
+from tests.cli.commandline import Shell, names
+from tests.cli.test_cli_terminal import foreign_controls, on_terminal
+from tests.destinations import QUICK, results_of
+from tests.strategies import is_harmless, texts
+from trio_norman import ConnectionSettings, Secret, ServiceClient, Source, download_many
+from trio_norman._sansio.heads import Version
+from trio_norman._sansio.journal import Header, Owner, decode, encode_header, encode_version
+from trio_norman._wire._fetching import open_fetcher
+from trio_norman.emulator import LoggedRequest, open_emulator
+from trio_norman.errors import TrioNormanError
+
+INJECTIONS = [
+    "\r\nX-Injected: 1",
+    "\nX-Injected: 1",
+    "\rX-Injected: 1",
+    "\0",
+    "a\r\n\r\nGET /x HTTP/1.1",
+    "\x1b[2J",
+    "\x85",
+    "\u2028",
+]
+
+
+def is_clean(request: LoggedRequest) -> bool:
+    names = [name.lower() for name, _ in request.header_list]
+    whole = f"{request.path}?{request.query}{request.header_list!r}"
+    return "x-injected" not in names and not [c for c in whole if ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0]
+
+
+@pytest.mark.parametrize("bad", INJECTIONS, ids=ascii)
+async def test_SEC_09_no_argument_of_a_call_reaches_the_wire_unescaped(
+    bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Refused before anything is sent, or sent as data; nothing is logged, for some paths hold secret ids."""
+    caplog.set_level(logging.DEBUG, logger="httpx")
+    async with open_emulator(runs=1, checkpoints=1) as emulator:
+        with pytest.raises(TrioNormanError):
+            ServiceClient(f"key{bad}x", emulator.base_url)
+        for url in (f"{emulator.base_url}{bad}/x", f"{emulator.base_url}/{bad}x"):
+            with pytest.raises(TrioNormanError):
+                ServiceClient("key", url)
+        async with ServiceClient(emulator.api_key, emulator.base_url, retry=QUICK).create_rest_client() as rest:
+            text = f"a{bad}b"
+            calls: list[Callable[[], Awaitable[object]]] = [
+                lambda: rest.get_training_run(text),
+                lambda: rest.get_checkpoint_archive_url(text, "c"),
+                lambda: rest.get_archive_url(text),
+                lambda: rest.list_checkpoints(text),
+                lambda: rest.get_checkpoint_info(text),
+                lambda: rest.get_session(text),
+                lambda: rest.get_sampler(text),
+                lambda: rest.delete_checkpoint(text, text),
+            ]
+            for call in calls:
+                with pytest.raises(TrioNormanError) as caught:
+                    await call()
+                assert is_harmless(str(caught.value))
+        assert all(is_clean(request) for request in emulator.requests)
+        assert emulator.requests
+        assert not [record for record in caplog.records if record.name == "httpx"]
+
+
+@pytest.mark.parametrize("bad", INJECTIONS, ids=ascii)
+async def test_SEC_09_no_url_or_validator_reaches_the_wire_unescaped(bad: str, tmp_path: Path) -> None:
+    """A URL of the user's own is refused or escaped, and so is a peer's ETag that would stand in If-Range."""
+    async with open_emulator(runs=0) as emulator:
+        url = emulator.blob_url(1000, signed=False)
+        async with open_fetcher() as fetcher:
+            for target, if_range in ((f"{url}{bad}", None), (f"{url}?x={bad}", None), (url, f'"{bad}"')):
+                with suppress(TrioNormanError, UnicodeError):
+                    async with fetcher.fetch(Secret(target), None, if_range) as answer:
+                        assert answer.status == 200
+        assert all(is_clean(request) for request in emulator.requests)
+        sources = [Source.from_url(url, f"f{bad}"), Source.from_url(url, "g")]
+        async with download_many(sources, tmp_path, retry=QUICK) as downloads:
+            results = await results_of(downloads)
+        assert sorted(result.error is None for result in results) == [False, True]
+        assert all(is_harmless(str(result.error)) for result in results)
+        assert names(tmp_path) == {"g"}
+
+
+@given(texts(), texts(), texts())
+def test_SEC_09_whatever_a_journal_notes_is_one_line_of_ascii(identity: str, host: str, validator: str) -> None:
+    """And it is read back as it was."""
+    try:
+        head = encode_header(Header(identity, Owner(host, "boot", 1, 2)))
+        line = encode_version(Version(5, validator, {}))
+    except UnicodeEncodeError:
+        pytest.fail("a lone surrogate must not break the journal")
+    for each in (head, line):
+        assert each.count(b"\n") == 1
+        assert all(0x20 <= byte < 0x7F for byte in each[:-1])
+        json.loads(each)
+    journal = decode(head + line)
+    assert journal is not None
+    assert (journal.header.identity, journal.version.validator) == (identity, validator)
+
+
+# ---- the terminal
+
+HOSTILE = (
+    *("\x1b]0;owned\x07a", "\x1b[2Jb", "\x9b31mc", "d\re", "f\u202eg", "h\u200bi", "[red]j[/red]", "[/]k", "l\x7fm"),
+    *("n\nx", "\x00"),
+)
+
+
+async def test_SEC_13_no_command_writes_what_a_terminal_would_obey(tmp_path: Path) -> None:
+    """Every command that shows what the service says, on a terminal: only our own colours and lines."""
+    async with open_emulator(runs=1, checkpoints=0, size_bytes=2000) as emulator:
+        run = emulator.training_runs[0]
+        for name in HOSTILE:
+            emulator.state.add_checkpoint(run.training_run_id, name=name)
+        text = json.dumps("".join(HOSTILE))
+        emulator.misbehave("/api/api/sessions/", status=404, body=f'{{"message": {text}, "code": {text}}}')
+        emulator.misbehave("/api/api/samplers/", status=500, body="".join(HOSTILE), times=9)
+        first = emulator.checkpoints[0]
+        (tmp_path / "list.tsv").write_text(f"{emulator.blob_url(10)}\tok\n{emulator.blob_url(10)}\ta\x1b[2Jb\n")
+        commands = [
+            ["whoami"],
+            ["checkpoints", "list"],
+            ["checkpoints", "url", run.training_run_id, first.checkpoint_id],
+            ["weights", "list", "--json"],
+            ["sessions", "show", "s\x1b[2Js"],
+            ["checkpoints", "delete", run.training_run_id, "c\x1b]0;x\x07"],
+            ["fetch", "list.tsv", "--to", "out"],
+            ["checkpoints", "download", "--all", "--to", "out2", "--json"],
+        ]
+        shell = Shell(tmp_path, emulator)
+        written: dict[int, bytes] = {}
+
+        async def run_one(number: int, words: list[str]) -> None:
+            written[number] = (await on_terminal(shell, *words, typed=b"no\n"))[1]
+
+        for start in range(0, len(commands), 4):
+            async with trio.open_nursery() as nursery:
+                for number, words in list(enumerate(commands))[start : start + 4]:
+                    nursery.start_soon(run_one, number, words)
+    for number, words in enumerate(commands):
+        assert written[number], words
+        assert foreign_controls(written[number]) == b"", words
+        for character in "\u202e\u200b\u0085":
+            assert character.encode() not in written[number], words
+
+
+async def test_SEC_13_piped_output_has_lines_and_nothing_else(tmp_path: Path) -> None:
+    """No byte below 0x20 but the line end, none from 0x7f to 0x9f; JSON is plain ASCII."""
+    async with open_emulator(runs=1, checkpoints=0, size_bytes=2000) as emulator:
+        for name in HOSTILE:
+            emulator.state.add_checkpoint(emulator.training_runs[0].training_run_id, name=name)
+        shell = Shell(tmp_path, emulator)
+        for ended in await shell.run_all(
+            ["checkpoints", "list"],
+            ["checkpoints", "list", "--json"],
+            ["checkpoints", "download", "--all", "--to", "out"],
+        ):
+            assert ended.out
+            for text in (ended.out, ended.err):
+                assert not [c for c in text if (ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0]
+        assert (await shell.run("checkpoints", "list", "--json")).out.isascii()
+
+
+def test_SEC_09_settings_with_control_characters_are_refused() -> None:
+    """The remaining texts that a user gives."""
+    for bad in INJECTIONS:
+        with pytest.raises(TrioNormanError):
+            ConnectionSettings(allow_hosts=[f"a{bad}b"])
