@@ -19,10 +19,12 @@ from . import (
     cancel,
     capped,
     delayed,
+    futures,
     large,
     listing,
     many,
     memory,
+    push,
     small,
     start,
     tls,
@@ -41,9 +43,11 @@ CASES: Mapping[str, Callable[[Bench], Report]] = {
     "cancel": cancel.run,
     "memory": memory.run,
     "listing": listing.run,
+    "push": push.run,
+    "futures": futures.run,
     "start": start.run,
 }
-_WITHOUT_SERVER = {"start", "listing"}
+_WITHOUT_SERVER = {"start", "listing", "push", "futures"}
 _RESULTS = Path(__file__).with_name("results")
 _REPEAT = 3
 
@@ -122,7 +126,7 @@ def _said_to_be_skipped(bench: Bench, case: str) -> bool:
         wants = "nginx (Debian: apt-get install nginx-light)"
     elif case == "tls" and not _links.has_certificates():
         wants = "trustme, which makes certificates"
-    elif case == "listing" and not listing.is_possible():
+    elif case in {"listing", "futures"} and not listing.is_possible():
         wants = "the emulator: pip install 'trio-norman[emulator]'"
     if wants:
         bench.tell(f"skipped: {case}, for want of {wants}")

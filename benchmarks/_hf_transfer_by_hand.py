@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import hf_transfer  # type: ignore[import-not-found, unused-ignore]
+import hf_transfer  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 _PIECE = 10 * 2**20  # bytes that one request asks for
 _AT_ONCE = 100  # requests

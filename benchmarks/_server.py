@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,7 +55,9 @@ def is_present() -> bool:
 
 
 @contextmanager
-def serving(root: Path, home: Path, link: Link = PLAIN, certificate: Certificate | None = None) -> Iterator[str]:
+def serving(
+    root: Path, home: Path, link: Link = PLAIN, certificate: Certificate | None = None, further: Sequence[str] = ()
+) -> Iterator[str]:
     """Serve the files below `root` and give the address, without a slash at its end.
 
     Args:
@@ -63,11 +65,12 @@ def serving(root: Path, home: Path, link: Link = PLAIN, certificate: Certificate
         home: An existing directory for nginx's own files.
         link: What of it the server does: TLS, and the limit for each connection.
         certificate: For TLS.
+        further: Directives of the server block.
 
     Raises:
         ServerFailedError: If it does not start.
     """
-    further = [f"limit_rate {link.limit_rate};"] if link.limit_rate else []
+    further = [*further, *([f"limit_rate {link.limit_rate};"] if link.limit_rate else [])]
     if certificate is not None:
         further += [f"ssl_certificate {certificate.chain};", f"ssl_certificate_key {certificate.key};"]
     process, port = _start(root, home, " ssl" if certificate is not None else "", " ".join(further))

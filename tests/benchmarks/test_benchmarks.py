@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from benchmarks import _plotting, _server, capped, delayed, large, listing, many, memory, small, tls
+from benchmarks import _plotting, _server, capped, delayed, futures, large, listing, many, memory, small, tls
 from benchmarks.__main__ import CASES, arguments, document, main
 from benchmarks._bench import Bench, FileSet, fill, shown_size
 from benchmarks._links import Link, certify, delaying, has_certificates
@@ -281,6 +281,23 @@ def test_a_quick_run_has_no_failures(run: Callable[[Bench], Report], tmp_path: P
 
 def test_a_quick_listing_skips_everything(tmp_path: Path) -> None:
     assert [line[0] for line in listing.run(Bench(1, is_quick=True, directory=tmp_path)).lines] == ["200", "400"]
+
+
+def test_a_quick_run_of_futures_answers_everything(tmp_path: Path) -> None:
+    report = futures.run(Bench(1, is_quick=True, directory=tmp_path))
+    assert [line[0] for line in report.lines][:2] == [futures.POLLING, futures.CALLBACKS]
+    assert [goal.is_met for goal in report.goals] == [True]
+
+
+def test_the_goals_of_futures() -> None:
+    def run(cpu: float, median: float, polls: float) -> futures.Run:
+        return futures.Run(Sample(1.0, cpu, 0.0, 1024.0), {"median": median, "polls": polls})
+
+    threads = run(10.0, 1.0, 2.0)
+    good = {futures.POLLING: run(1.9, 0.09, 2.9), futures.CALLBACKS: run(1.0, 0.01, 0.0), futures.THREADS: threads}
+    bad = {futures.POLLING: run(2.1, 0.11, 3.1), futures.CALLBACKS: run(1.0, 0.03, 0.0), futures.THREADS: threads}
+    assert [goal.is_met for goal in futures.goals(good)] == [True] * 5
+    assert [goal.is_met for goal in futures.goals(bad)] == [False, False, False, True, False]
 
 
 @needs_nginx

@@ -1,0 +1,116 @@
+"""How soon, and at what cost, do answers of asynchronous predictions arrive?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import attrs
+
+from ._bench import Bench
+from ._measuring import RunFailedError, Sample, Spread, last_line, measure
+from ._report import Goal, Panel, Report
+
+_ENDPOINTS = Path(__file__).with_name("_endpoints.py")
+_ASKING, _THREADS = "benchmarks._asking", "benchmarks._asking_by_threads"
+
+POLLING, CALLBACKS, THREADS = "trio_norman, polling", "trio_norman, callbacks", "requests, a thread each, a poll in 2 s"
+MOST_POLLS, POLLING_SECONDS, CALLBACK_SECONDS, CPU_SHARE, MOST_MIB = 3.0, 0.1, 0.02, 0.2, 100.0
+
+
+@attrs.frozen
+class Run:
+    """One client's run: what it cost, and what it tells."""
+
+    sample: Sample
+    told: Mapping[str, float]
+
+
+def run(bench: Bench) -> Report:
+    """Make predictions that take 50 to 500 ms, 64 in flight, and wait for all; then read many streams at once."""
+    count, streams = (40, 20) if bench.is_quick else (5000, 1000)
+    runs = {
+        POLLING: _measured(bench, POLLING, [_ASKING, "polling"], count),
+        CALLBACKS: _measured(bench, CALLBACKS, [_ASKING, "callbacks"], count),
+    }
+    if find_spec("requests") is not None:
+        runs[THREADS] = _measured(bench, THREADS, [_THREADS], count)
+    read = _measured(bench, f"{streams} streams", [_ASKING, "streams"], streams)
+    streaming = (
+        f"{streams:,} streams of 100 events at once: {read.told['right']:.0f} came whole, in {read.sample.wall:.1f} s"
+        f" with {read.sample.cpu:.1f} s of CPU and {read.sample.peak_mib:.0f} MiB"
+    )
+    return Report(
+        "futures",
+        f"{count:,} asynchronous predictions of 50–500 ms, 64 in flight: from the end of a task in the emulator to "  # noqa: RUF001
+        "its answer in the caller.",
+        ("client", "median delay ms", "95 % ms", "polls a task", "wall s", "CPU s", "peak MiB"),
+        [_line(client, each) for client, each in runs.items()],
+        {**{client: attrs.asdict(each) for client, each in runs.items()}, "streams": attrs.asdict(read)},
+        goals=[
+            *([] if bench.is_quick else goals(runs)),
+            Goal(f"{streams:,} streams lose no event", read.told["right"] == streams),
+        ],
+        notes=[streaming, *([] if THREADS in runs else ["absent: requests, with which threads ask"])],
+        panels=[
+            Panel("median delay, ms", {name: Spread.of([1000 * each.told["median"]]) for name, each in runs.items()}),
+            Panel("CPU, seconds", {name: Spread.of([each.sample.cpu]) for name, each in runs.items()}),
+        ],
+    )
+
+
+def goals(runs: Mapping[str, Run]) -> list[Goal]:
+    """Demand answers that come soon, few polls, little CPU and flat memory."""
+    polling, callbacks = runs[POLLING], runs[CALLBACKS]
+    peak = max(polling.sample.peak_mib, callbacks.sample.peak_mib)
+    delays = [1000 * each.told["median"] for each in (polling, callbacks)]
+    found = [
+        Goal(f"median delay with polling {delays[0]:.0f} ms, below 100", delays[0] < 1000 * POLLING_SECONDS),
+        Goal(f"median delay with callbacks {delays[1]:.0f} ms, below 20", delays[1] < 1000 * CALLBACK_SECONDS),
+        Goal(f"{polling.told['polls']:.2f} polls a task, at most 3", polling.told["polls"] <= MOST_POLLS),
+        Goal(f"peak memory {peak:.0f} MiB, below 100", peak < MOST_MIB),
+    ]
+    if THREADS in runs:
+        share = polling.sample.cpu / runs[THREADS].sample.cpu
+        found.append(Goal(f"{share:.2f} × the CPU of threads, at most 0.20", share <= CPU_SHARE))  # noqa: RUF001 (times)
+    return found
+
+
+def _line(client: str, each: Run) -> list[str]:
+    told, sample = each.told, each.sample
+    figures = [f"{1000 * told['median']:.0f}", f"{1000 * told['p95']:.0f}", f"{told['polls']:.2f}"]
+    return [client, *figures, f"{sample.wall:.1f}", f"{sample.cpu:.2f}", f"{sample.peak_mib:.0f}"]
+
+
+def _measured(bench: Bench, client: str, words: list[str], count: int) -> Run:
+    bench.tell(f"futures: {client}")
+    with TemporaryDirectory(dir=bench.directory, prefix="bench-") as name:
+        home = Path(name)
+        with _serving() as (base_url, api_key):
+            command = [sys.executable, "-m", *words, base_url, api_key, str(count)]
+            sample = measure(command, home, most_seconds=1800)
+        told: Mapping[str, float] = json.loads(last_line(home / "output"))
+    if told["count"] != count:
+        raise RunFailedError(f"{told['count']} answers came, {count} were asked for")
+    return Run(sample, told)
+
+
+@contextmanager
+def _serving() -> Iterator[tuple[str, str]]:
+    command = [sys.executable, "-P", str(_ENDPOINTS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            if not said:
+                raise RunFailedError("the emulator does not start")
+            facts = json.loads(said)
+            yield facts["base_url"], facts["api_key"]
+        finally:
+            process.kill()
