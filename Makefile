@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 # wait; 127 prefers httpx2, whereas httpx is what this package's users configure and pass in.
 NOT_LINTED := ASYNC114,ASYNC124,ASYNC127,ASYNC900,ASYNC910,ASYNC911,ASYNC912,ASYNC913
 
-.PHONY: help demo test lint types bench docs clean
+.PHONY: help demo test soak faults lint types bench docs clean
 
 help:       ## what can be made
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' Makefile
@@ -22,6 +22,12 @@ demo: $(VENV)/.installed    ## list, download and verify checkpoints from the bu
 
 test: $(VENV)/.installed    ## the whole test-suite
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+soak: $(VENV)/.installed    ## what takes too long for every change: crash loops and long fuzzing
+	$(BIN)/python -m pytest -n auto --dist worksteal -m 'soak or fuzz' --hypothesis-profile=soak
+
+faults: $(VENV)/.installed  ## write tests/FAULTS.md anew: every fault, its tests, its outcome
+	$(BIN)/python -m tests.faults.report
 
 lint: $(VENV)/.installed    ## ruff and flake8-async
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -46,6 +46,8 @@ class Reader:
             "PYTHONPATH": str(ROOT),
             "TRIO_NORMAN_API_KEY": self.emulator.api_key,
             "TRIO_NORMAN_BASE_URL": self.emulator.base_url,
+            "NORMAN_API_KEY": self.emulator.norman_api_key,
+            "NORMAN_BASE_URL": self.emulator.norman_base_url,
         }
 
     async def run(self, *words: str) -> str:
