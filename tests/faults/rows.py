@@ -107,8 +107,8 @@ class Row:
 
     @property
     def service(self) -> ServiceClient:
-        """The service as a user describes it."""
-        return ServiceClient(self.emulator.api_key, self.emulator.base_url, retry=QUICK)
+        """The service as a user describes it, in the dialect that the rows' bodies are written in."""
+        return ServiceClient(self.emulator.api_key, self.emulator.base_url, api="classic", retry=QUICK)
 
     @property
     def shell(self) -> Shell:
