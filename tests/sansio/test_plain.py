@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.strategies import damages, secrets, texts, urls
 from trio_norman._sansio import redaction
-from trio_norman._sansio.plainheads import plain_get, read_plain_head
+from trio_norman._sansio.plainheads import plain_request, read_plain_head
 from trio_norman._sansio.redaction import public_url
 from trio_norman._sansio.targets import plain_parts
 from trio_norman._wire._heads import HeadLimits, careful_head, plain_head
@@ -111,20 +111,25 @@ HEADERS = st.tuples(
 
 @pytest.mark.fuzz
 @given(
+    method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "get", "CONNECT", "A B"]),
     target=TARGETS,
     authority=st.sampled_from(["h", "h:80", "[::1]", "", "a b", "h\r\n"]),
     fields=st.lists(HEADERS, max_size=3),
+    body=st.none() | st.binary(max_size=3),
 )
+@example("POST", "/a?b=c", "h:80", [("Accept", "x")], b"body")
 def test_a_plain_request_is_written_as_the_general_writer_does(
-    target: str, authority: str, fields: list[tuple[str, str]]
+    method: str, target: str, authority: str, fields: list[tuple[str, str]], body: bytes | None
 ) -> None:
-    head = plain_get(target, authority, fields)
+    head = plain_request(method, target, authority, fields, length=None if body is None else len(body))
     if head is None:
         return
+    framing = [] if body is None else [("Content-Length", str(len(body)))]
     connection = h11.Connection(h11.CLIENT)
-    named = [(name.encode(), value.encode()) for name, value in (("Host", authority), *fields)]
-    request = h11.Request(method="GET", target=target.encode(), headers=named)
+    named = [(name.encode(), value.encode()) for name, value in (("Host", authority), *fields, *framing)]
+    request = h11.Request(method=method, target=target.encode(), headers=named)
     assert head == connection.send(request)
+    assert connection.send(h11.Data(data=body or b"")) == (body or b"")
     assert connection.send(h11.EndOfMessage()) == b""
 
 

@@ -133,6 +133,7 @@ class Vicinity:
     home: str = attrs.field(converter=normal_host)
     allowed: AllowedHosts = attrs.field(factory=AllowedHosts)
     kinds: set[str] = attrs.field(factory=set)
+    _noted: str = attrs.field(init=False, default="")
 
     @classmethod
     def of(cls, url: str, allowed: AllowedHosts) -> Vicinity:
@@ -143,7 +144,9 @@ class Vicinity:
 
     def note(self, address: str) -> None:
         """Remember an address at which the service was reached, as the socket tells it."""
-        self.kinds |= _NEARBY & {kind_of(address)}
+        if address != self._noted:  # nearly every answer comes from where the one before came from
+            self._noted = address
+            self.kinds |= _NEARBY & {kind_of(address)}
 
     def judge(self, method: str, url: str, *, allow_http: bool, longest: int) -> Callable[[str], str]:
         """Refuse a URL that the service handed out, by how it looks; return what judges the addresses it leads to.

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # noqa: S105 (RFC 9110, section 5.6.2: what a name is made of)
 _VALUE = r"(?:[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?"
-_REQUEST = re.compile(rf"GET /[\x21-\x7e]* HTTP/1\.1\r\nHost: [\x21-\x7e]+\r\n(?:{_TOKEN}: {_VALUE}\r\n)*\r\n")
+_METHOD = r"(?:GET|POST|PUT|DELETE)"
+_REQUEST = re.compile(rf"{_METHOD} /[\x21-\x7e]* HTTP/1\.1\r\nHost: [\x21-\x7e]+\r\n(?:{_TOKEN}: {_VALUE}\r\n)*\r\n")
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([2-5][0-9][0-9])(?: ([\x20-\x7e]*))?")
 _FIELD = re.compile(rf"({_TOKEN}):[ \t]*({_VALUE})[ \t]*")
 _LENGTH = re.compile(r"[0-9]{1,18}")
@@ -33,19 +34,24 @@ class PlainHead(NamedTuple):
     length: int
 
 
-def plain_get(target: str, authority: str, fields: Sequence[tuple[str, str]]) -> bytes | None:
-    """Write the head of a GET without a body; None if that takes more care.
+def plain_request(
+    method: str, target: str, authority: str, fields: Sequence[tuple[str, str]], *, length: int | None = None
+) -> bytes | None:
+    """Write the head of a request; None if that takes more care.
 
     Args:
+        method: In capitals.
         target: Path and query, percent-encoded.
         authority: Value of the Host field.
         fields: Further names and values.
+        length: Bytes of the body that follows; None if there is none.
 
     Source: RFC 9112, section 3.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-    head = f"GET {target} HTTP/1.1\r\nHost: {authority}\r\n{lines}\r\n"
-    if head.count("\n") != len(fields) + 3:  # a value with a line of its own would pass for two fields
+    framing = "" if length is None else f"Content-Length: {length}\r\n"
+    head = f"{method} {target} HTTP/1.1\r\nHost: {authority}\r\n{lines}{framing}\r\n"
+    if head.count("\n") != len(fields) + (3 if length is None else 4):  # a value with a line of its own is two fields
         return None
     if _REQUEST.fullmatch(head) is None or any(":" in name or name.lower() in _FRAMING for name, _ in fields):
         return None

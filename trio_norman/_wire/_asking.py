@@ -1,4 +1,4 @@
-"""One GET and the head that answers it, over our own transport without httpx's types, or over anybody's with them."""
+"""One request and the head that answers it, over our own transport without httpx's types, or anybody's with them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import attrs
 import httpx
 import trio
 
-from .._sansio.plainheads import plain_get
+from .._sansio.plainheads import plain_request
 from .._sansio.targets import plain_parts
 from ..errors import ConfigurationError, HeadTimeoutError, LimitExceededError, TransportError
-from ._bodies import Body
+from ._bodies import Body, LengthBody
 from ._connecting import ConnectionSettings, has_proxy, lower_headers, request_extensions
 from ._errors import HTTPX_ERRORS, errors_translated, translated
-from ._exchange import Silences
+from ._exchange import JOINED_BODY_BYTES, Silences
 from ._heads import Question
 from ._pool import Origin
 from ._sockets import Refusal
@@ -39,6 +39,17 @@ class Response:
     own_body: object = None
     peer: str = ""
     _response: httpx.Response | None = None
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> Response:
+        """Take a response that httpx's types describe, of any transport."""
+        body, extensions = cast(AsyncIterable[bytes], response.stream), response.extensions
+        own_body, peer = extensions.get("trio_norman.body"), extensions.get("trio_norman.peer", "")
+        return cls(response.status_code, list(lower_headers(response.headers.raw)), body, own_body, peer, response)
+
+    def whole(self) -> bytes | None:
+        """Take the body if it came with the head; None if there is more to come, or it is empty."""
+        return self.own_body.whole() if isinstance(self.own_body, LengthBody) else None
 
     async def aclose(self) -> None:
         """Close the connection unless the body was read to its end."""
@@ -85,13 +96,33 @@ class Asker:
 
         Cancellation: the connection is closed.
         """
-        if self.is_own and isinstance(self.transport, TrioTransport):
-            plain = self._plain(url, fields)
-            if plain is not None:
-                origin, question = plain
-                trusting = origin if pinned_pem is None else origin._replace(pinned_pem=pinned_pem)
-                return await self._get_plainly(self.transport, url, trusting, question, refusal)
+        plain = await self.ask_plainly("GET", url, fields, refusal=refusal, pinned_pem=pinned_pem)
+        if plain is not None:
+            return plain
         return await self._get_through_httpx(url, fields, self._extensions(refusal, pinned_pem))
+
+    async def ask_plainly(
+        self,
+        method: str,
+        url: str,
+        fields: Fields,
+        content: bytes | None = None,
+        *,
+        refusal: Refusal | None = None,
+        pinned_pem: str | None = None,
+    ) -> Response | None:
+        """Send a request as `get` does, with any body in one piece, if it is plain and the transport is our own.
+
+        Otherwise nothing is sent and the result is None: httpx's types are needed.
+        """
+        if not self.is_own or not isinstance(self.transport, TrioTransport):
+            return None
+        plain = self._plain(method, url, fields, content)
+        if plain is None:
+            return None
+        origin, question = plain
+        trusting = origin if pinned_pem is None else origin._replace(pinned_pem=pinned_pem)
+        return await self._ask_plainly(self.transport, url, trusting, question, refusal)
 
     def _extensions(self, refusal: Refusal | None, pinned_pem: str | None) -> dict[str, Any]:
         extensions = request_extensions(self.settings, refusal)
@@ -102,17 +133,20 @@ class Asker:
             raise ConfigurationError("a transport of your own cannot be told whom to trust for one request", advice)
         return {**extensions, PINNED_PEM: pinned_pem}
 
-    def _plain(self, url: str, fields: Fields) -> tuple[Origin, Question] | None:
+    def _plain(self, method: str, url: str, fields: Fields, content: bytes | None) -> tuple[Origin, Question] | None:
         parts = plain_parts(url)
-        if parts is None:
+        if parts is None or (content is not None and len(content) > JOINED_BODY_BYTES):
             return None
         root, target = parts
         origin, authority = self._roots.get(root) or self._new_root(root)
-        head = plain_get(target, authority, fields)
+        length = None if content is None else len(content)
+        head = plain_request(method, target, authority, fields, length=length)
         if head is None:
             return None
-        named = [(b"Host", authority.encode()), *((name.encode(), value.encode()) for name, value in fields)]
-        return origin, Question("GET", target.encode(), named, None, head)
+        framing = [] if length is None else [(b"Content-Length", str(length).encode())]
+        named = [(name.encode(), value.encode()) for name, value in fields]
+        every = [(b"Host", authority.encode()), *named, *framing]
+        return origin, Question(method, target.encode(), every, None, head, content or b"")
 
     def _new_root(self, root: str) -> tuple[Origin, str]:
         if len(self._roots) >= _MOST_ROOTS:
@@ -122,7 +156,7 @@ class Asker:
             self._roots[root] = known = (origin_of(url), url.netloc.decode("ascii"))
         return known
 
-    async def _get_plainly(
+    async def _ask_plainly(
         self, transport: TrioTransport, url: str, origin: Origin, question: Question, refusal: Refusal | None
     ) -> Response:
         failure: TransportError | LimitExceededError
@@ -130,17 +164,12 @@ class Asker:
             head, body, peer = await transport.ask(origin, question, self._silences, refusal=refusal)
             return Response(head.status, [(name.lower(), value) for name, value in head.fields], body, body, peer)
         except HTTPX_ERRORS as error:
-            failure = translated(error, "GET", url)
+            failure = translated(error, question.method, url)
         raise failure  # out here, or the original would be its context
 
     async def _get_through_httpx(self, url: str, fields: Fields, extensions: dict[str, Any]) -> Response:
         with errors_translated("GET", url, through_proxy=has_proxy(self.transport)):
             request = httpx.Request("GET", url, headers=list(fields), extensions=extensions)
             with trio.move_on_after(self.settings.head_seconds):
-                response = await self.transport.handle_async_request(request)
-                named = list(lower_headers(response.headers.raw))
-                body = cast(AsyncIterable[bytes], response.stream)
-                own_body = response.extensions.get("trio_norman.body")
-                peer = response.extensions.get("trio_norman.peer", "")
-                return Response(response.status_code, named, body, own_body, peer, response)
+                return Response.of(await self.transport.handle_async_request(request))
         raise HeadTimeoutError("GET", url, f"no response head within {self.settings.head_seconds:g} s")

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import attrs
 import httpx
@@ -29,7 +29,7 @@ from .._sansio.answers import error_of_status, joined_fields
 from .._sansio.jsontext import decode_json, may_be_json
 from .._sansio.limits import Limits
 from .._sansio.redaction import Secret
-from .._sansio.redirects import REDIRECT_STATUSES, origin
+from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
 from ..errors import (
@@ -45,66 +45,35 @@ from ..errors import (
     TrioNormanError,
     UndecodableResponseError,
 )
-from ._connecting import USER_AGENT, ConnectionSettings, has_proxy, lower_headers, new_transport
+from ._asking import Asker, Response
+from ._connecting import USER_AGENT, ConnectionSettings, has_proxy, new_transport
 from ._errors import InnerFramesForgotten, errors_translated
 from ._gate import Gates
+from ._keys import Credential, KeyForOneOrigin
 from ._streaming import Streamed
 
 _SOCKETS = 16
-_HAS_LEFT = "trio_norman.has_left"
+#: What every request says; a call may say otherwise.
+_USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
+_WITH_CONTENT = frozenset({"POST", "PUT"})  # these tell their length even if it is 0: RFC 9110, section 8.6
 T = TypeVar("T")
-
-#: Gives the present key of a service, or None while there is none.
-Credential = Callable[[], Secret | None]
 _QUERY = re.compile(rb"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
-
-
-class KeyForOneOrigin(httpx.AsyncBaseTransport):
-    """Put the key on requests to one origin and on no other, whoever sends them.
-
-    It stands below httpx's client and not in it, as an `httpx.Auth` would: there a redirect takes the header along to
-    another origin, and every `response.request` shows the key. A chain of redirects that has left the origin gets the
-    key no more, even where it comes back: who sent it back is a stranger.
-
-    `sends_bearer` puts it into ``Authorization`` as well, for services that want it there.
-    """
-
-    sends_bearer = False
-
-    def __init__(self, inner: httpx.AsyncBaseTransport, header: str, key: Secret | Credential, root: str) -> None:
-        self._inner, self._header, self._origin = inner, header, origin(root)
-        self._credential: Credential = (lambda: key) if isinstance(key, Secret) else key
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Add the header where it belongs, drop it elsewhere, and pass the request on."""
-        headers = httpx.Headers(request.headers)
-        headers.pop(self._header, None)
-        key = self._credential()
-        if origin(str(request.url)) != self._origin:
-            request.extensions[_HAS_LEFT] = True  # httpx hands the extensions on to the next request of a chain
-        elif key is not None and not request.extensions.get(_HAS_LEFT):
-            headers[self._header] = key.reveal()
-            if self.sends_bearer:
-                headers["Authorization"] = f"Bearer {key.reveal()}"
-        return await self._inner.handle_async_request(
-            httpx.Request(
-                request.method, request.url, headers=headers, stream=request.stream, extensions=request.extensions
-            )
-        )
-
-    async def aclose(self) -> None:
-        """Close what is below."""
-        await self._inner.aclose()
 
 
 @attrs.frozen
 class JsonAnswer:
-    """A decoded answer: `document` (None without a body), the server's clock, and its name for the request."""
+    """A decoded answer: `document` (None without a body), and the server's name for the request."""
 
     url: str
     document: Any = attrs.field(repr=False)  # may hold signed URLs
-    date: datetime
     request_id: str | None
+    _said_date: str  # as its header has it; few callers want to know
+    _came_at: datetime
+
+    @property
+    def date(self) -> datetime:
+        """The server's clock, or ours where it does not tell."""
+        return http_date(self._said_date) or self._came_at
 
 
 @attrs.frozen
@@ -143,6 +112,7 @@ class JsonClient:
     policy: RetryPolicy
     head_seconds: float
     _key: Secret | None
+    _asker: Asker
     door: KeyForOneOrigin
     vicinity: Vicinity
     limits: Limits
@@ -222,31 +192,30 @@ class JsonClient:
         """
         url = f"{self.root}/{path}"
         response = await self._repeated(method, sent, partial(self._opened, method, url, query, sent))
-        headers = joined_fields(lower_headers(response.headers.raw))
         try:
-            yield Streamed(method, url, response.status_code, headers, response)
+            yield Streamed(method, url, response.status, joined_fields(response.fields), response.body)
         finally:
             with trio.CancelScope(shield=True):
                 await response.aclose()
 
-    async def _opened(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> httpx.Response:
+    async def _opened(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
         await self._gates.wait(url)
         try:
             with InnerFramesForgotten():
                 response = await self._head(method, url, query, sent)
-                if not 200 <= response.status_code < 300:
+                if not 200 <= response.status < 300:
                     await self._refused(method, url, response, sent)
                 return response
         except (TransportError, ServiceError) as error:
             self._gates.note(url, error)
             raise
 
-    async def _head(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> httpx.Response:
+    async def _head(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
         with trio.move_on_after(self.head_seconds), self._translating(method, url):
             return await self._send(method, url, query, sent)
         raise HeadTimeoutError(method, url, f"no answer within {self.head_seconds:g} s")
 
-    async def _refused(self, method: str, url: str, response: httpx.Response, sent: Sent) -> NoReturn:
+    async def _refused(self, method: str, url: str, response: Response, sent: Sent) -> NoReturn:
         try:
             with trio.move_on_after(self.head_seconds):
                 self._understood(method, url, response, await self._body(method, url, response), sent)
@@ -256,16 +225,27 @@ class JsonClient:
                 await response.aclose()
 
     # Requests go straight to the transport. httpx's client would add what is switched off here, at twice the cost, and
-    # wrap the body in a generator, which ends for good when a read of it is cancelled.
+    # wrap the body in a generator, which ends for good when a read of it is cancelled. Plain requests over our own
+    # transport do without httpx's types too: these are more than half the work of a small call.
 
-    async def _send(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> httpx.Response:
-        response = await self.door.handle_async_request(
-            self.http_client.build_request(
+    async def _send(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
+        response = await self._send_plainly(method, url, query, sent)
+        if response is None:
+            request = self.http_client.build_request(
                 method, url, params=dict(query), content=sent.content, headers=dict(sent.headers)
             )
-        )
-        self.vicinity.note(response.extensions.get("trio_norman.peer", ""))
+            response = Response.of(await self.door.handle_async_request(request))
+        self.vicinity.note(response.peer)
         return response
+
+    async def _send_plainly(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response | None:
+        if not isinstance(sent.content, bytes | None):
+            return None
+        target = f"{url}?{httpx.QueryParams(dict(query))}" if query else url
+        every = (*_USUAL_HEADERS.items(), *sent.headers.items(), *self.door.key_fields().items())
+        fields = list({name.lower(): (name, value) for name, value in every}.values())  # the last one counts
+        content = sent.content or (b"" if method in _WITH_CONTENT else None)
+        return await self._asker.ask_plainly(method, target, fields, content)
 
     def _translating(self, method: str, url: str) -> AbstractContextManager[None]:
         return errors_translated(method, url, through_proxy=self._through_proxy)
@@ -283,14 +263,17 @@ class JsonClient:
             return self._understood(method, url, response, body, sent)
         raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
 
-    async def _body(self, method: str, url: str, response: httpx.Response) -> bytes:
-        body = bytearray()
-        chunks = aiter(cast(AsyncIterable[bytes], response.stream))
+    async def _body(self, method: str, url: str, response: Response) -> bytes:
+        whole = response.whole() if response.status < 300 else None
+        if whole is not None and len(whole) <= self.limits.answer_bytes:
+            return whole
+        body = bytearray(whole or b"")
+        chunks = aiter(response.body)
         try:
             with errors_translated(method, url, in_body=True):
                 async for chunk in chunks:
                     body += chunk
-                    if response.status_code >= 300 and len(body) >= self.limits.error_bytes:
+                    if response.status >= 300 and len(body) >= self.limits.error_bytes:
                         return bytes(body[: self.limits.error_bytes])
                     if len(body) > self.limits.answer_bytes:
                         raise LimitExceededError(method, url, "the answer", self.limits.answer_bytes)
@@ -299,23 +282,23 @@ class JsonClient:
                 await chunks.aclose()
         return bytes(body)
 
-    def _understood(self, method: str, url: str, response: httpx.Response, body: bytes, sent: Sent) -> JsonAnswer:
-        headers = joined_fields(lower_headers(response.headers.raw))
+    def _understood(self, method: str, url: str, response: Response, body: bytes, sent: Sent) -> JsonAnswer:
+        headers, status = joined_fields(response.fields), response.status
         secrets, now = (self._key, *sent.secrets), datetime.now(UTC)
-        if response.status_code in REDIRECT_STATUSES:
-            raise RedirectError(method, url, f"status {response.status_code} (is the base URL right?)")
-        if not 200 <= response.status_code < 300:
-            raise error_of_status(method, url, response.status_code, headers, _without_secrets(body, secrets), now=now)
+        if status in REDIRECT_STATUSES:
+            raise RedirectError(method, url, f"status {status} (is the base URL right?)")
+        if not 200 <= status < 300:
+            raise error_of_status(method, url, status, headers, _without_secrets(body, secrets), now=now)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise ProtocolError(method, url, "the answer is encoded although identity was asked for")
-        clock, request_id = http_date(headers.get("date", "")) or now, headers.get("x-request-id")
-        if method == "DELETE" or response.status_code == 204 or sent.awaits_nothing:
-            return JsonAnswer(url, _tolerated(body), clock, request_id)
+        date, request_id = headers.get("date", ""), headers.get("x-request-id")
+        if method == "DELETE" or status == 204 or sent.awaits_nothing:
+            return JsonAnswer(url, _tolerated(body), request_id, date, now)
         kind = headers.get("content-type", "")
         try:
             document = decode_json(body, deepest=self.limits.answer_depth)
             if may_be_json(kind):
-                return JsonAnswer(url, document, clock, request_id)
+                return JsonAnswer(url, document, request_id, date, now)
             problem = "the content type names another format"
         except ValueError as error:
             problem = str(error)
@@ -381,7 +364,7 @@ async def open_json_client(
     door = KeyForOneOrigin(transport, key_header, header_value or key, root)
     http_client = httpx.AsyncClient(
         transport=door,
-        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+        headers=_USUAL_HEADERS,
         timeout=httpx.Timeout(**settings.timeouts()),
         trust_env=False,
         follow_redirects=False,
@@ -395,6 +378,7 @@ async def open_json_client(
             policy,
             settings.head_seconds,
             key if isinstance(key, Secret) else None,
+            Asker(transport, settings, is_own=True),
             door,
             vicinity or Vicinity.of(root, settings.allow_hosts),
             settings.limits,

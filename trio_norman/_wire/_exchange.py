@@ -19,7 +19,7 @@ from ._heads import Head, HeadLimits, Question
 #: Read at once while a head is awaited, in bytes: a small answer comes whole, a large body is not copied twice.
 _HEAD_PIECE_BYTES = 128 * 1024
 #: A body up to this length, in bytes, travels with its head in one packet.
-_JOINED_BODY_BYTES = 64 * 1024
+JOINED_BODY_BYTES = 64 * 1024
 #: RFC 9110, section 9.2.2. Any other request may take effect twice if it is sent twice.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
@@ -117,14 +117,14 @@ class Exchange:
         """Send the request; False if the peer answered before it was all sent."""
         question = self._question
         if question.plain is not None:
-            return await self._write(question.plain)
+            return await self._write(question.plain + question.content)
         parser = self._parser = self._new_parser()
         head, stream = _heads.request_head(parser, question), question.stream
         if stream is not None and not isinstance(stream, httpx.ByteStream):
             return await self._write(head) and await self._send_stream(stream, parser)
         chunks = [] if stream is None else [_framed(parser, chunk) async for chunk in stream if chunk]
         body = b"".join(chunks) + _framed_end(parser)
-        if len(body) <= _JOINED_BODY_BYTES:
+        if len(body) <= JOINED_BODY_BYTES:
             return await self._write(head + body)
         return await self._write(head) and await self._write(body)
 
@@ -145,6 +145,8 @@ class Exchange:
         if self._parser is None:
             self._parser = self._new_parser()
             _heads.request_head(self._parser, self._question)
+            if self._question.content:
+                _framed(self._parser, self._question.content)
             _framed_end(self._parser)
         return self._parser
 

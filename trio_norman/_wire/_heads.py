@@ -60,8 +60,9 @@ class Question(NamedTuple):
         method: In capitals.
         target: Path and query, percent-encoded.
         fields: Names and values of the head, Host among them.
-        stream: The body; None without one.
-        plain: The whole head, if it is known to be valid and there is no body.
+        stream: The body; None without one, or where `content` is.
+        plain: The whole head, if it is known to be valid and there is no `stream`.
+        content: The body that goes with `plain`, in one piece.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Question(NamedTuple):
     fields: Sequence[tuple[bytes, bytes]]
     stream: httpx.AsyncByteStream | None = None
     plain: bytes | None = None
+    content: bytes = b""
 
 
 class Head(NamedTuple):

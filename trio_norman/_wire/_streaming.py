@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import cast
 
 import attrs
-import httpx
 import trio
 
 from ..errors import InterruptedTransferError, SlowTransferError
@@ -22,17 +20,13 @@ class Streamed:
     url: str
     status: int
     headers: Mapping[str, str]
-    _response: httpx.Response
-
-    @property
-    def chunks(self) -> AsyncIterable[bytes]:
-        """The body as it comes, undecoded. Iterating it raises what the transport does: see `errors_translated`."""
-        return cast(AsyncIterable[bytes], self._response.stream)
+    #: The body as it comes, undecoded. Iterating it raises what the transport does: see `errors_translated`.
+    chunks: AsyncIterable[bytes]
 
     @asynccontextmanager
     async def open_chunks(self, *, idle_seconds: float) -> AsyncIterator[Chunks]:
         """Give the body as it comes, for as long as the block lasts."""
-        iterator = aiter(cast(AsyncIterable[bytes], self._response.stream))
+        iterator = aiter(self.chunks)
         try:
             yield Chunks(self.method, self.url, idle_seconds, iterator)
         finally:

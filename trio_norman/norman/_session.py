@@ -16,9 +16,10 @@ from .._sansio.redaction import REDACTED, Secret
 from .._sansio.retrying import RetryPolicy
 from .._sansio.stalling import StallLimit
 from .._wire._asking import Asker
-from .._wire._client import JsonAnswer, JsonClient, KeyForOneOrigin, Sent, open_json_client
+from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
 from .._wire._connecting import ConnectionSettings, new_transport
 from .._wire._fetching import Answer, Fetcher
+from .._wire._keys import KeyForOneOrigin
 from ..errors import AuthenticationError, ConfigurationError, ServiceError
 from . import _calls as api
 from ._converter import from_wire
