@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 import httpx
@@ -195,8 +195,7 @@ class JsonClient:
         try:
             yield Streamed(method, url, response.status, joined_fields(response.fields), response.body)
         finally:
-            with trio.CancelScope(shield=True):
-                await response.aclose()
+            await response.aclose()  # noqa: ASYNC102 (it shields what may wait)
 
     async def _opened(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
         await self._gates.wait(url)
@@ -204,70 +203,61 @@ class JsonClient:
             with InnerFramesForgotten():
                 response = await self._head(method, url, query, sent)
                 if not 200 <= response.status < 300:
-                    await self._refused(method, url, response, sent)
+                    await self._read(method, url, response, sent)  # raises what it means
                 return response
         except (TransportError, ServiceError) as error:
             self._gates.note(url, error)
             raise
 
-    async def _head(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
-        with trio.move_on_after(self.head_seconds), self._translating(method, url):
-            return await self._send(method, url, query, sent)
-        raise HeadTimeoutError(method, url, f"no answer within {self.head_seconds:g} s")
-
-    async def _refused(self, method: str, url: str, response: Response, sent: Sent) -> NoReturn:
-        try:
-            with trio.move_on_after(self.head_seconds):
-                self._understood(method, url, response, await self._body(method, url, response), sent)
-            raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
-        finally:
-            with trio.CancelScope(shield=True):
-                await response.aclose()
-
     # Requests go straight to the transport. httpx's client would add what is switched off here, at twice the cost, and
     # wrap the body in a generator, which ends for good when a read of it is cancelled. Plain requests over our own
-    # transport do without httpx's types too: these are more than half the work of a small call.
+    # transport do without httpx's types too, and without a watch: it keeps these limits itself.
 
-    async def _send(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
-        response = await self._send_plainly(method, url, query, sent)
+    async def _head(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
+        response = await self._ask_plainly(method, url, query, sent)
         if response is None:
-            request = self.http_client.build_request(
-                method, url, params=dict(query), content=sent.content, headers=dict(sent.headers)
-            )
-            response = Response.of(await self.door.handle_async_request(request))
+            response = await self._ask_through_httpx(method, url, query, sent)
         self.vicinity.note(response.peer)
         return response
 
-    async def _send_plainly(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response | None:
+    async def _ask_plainly(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response | None:
         if not isinstance(sent.content, bytes | None):
             return None
         target = f"{url}?{httpx.QueryParams(dict(query))}" if query else url
-        every = (*_USUAL_HEADERS.items(), *sent.headers.items(), *self.door.key_fields().items())
-        fields = list({name.lower(): (name, value) for name, value in every}.values())  # the last one counts
+        every = {**_USUAL_HEADERS, **sent.headers, **self.door.key_fields()}
+        fields = list({name.lower(): (name, value) for name, value in every.items()}.values())  # the last one counts
         content = sent.content or (b"" if method in _WITH_CONTENT else None)
         return await self._asker.ask_plainly(method, target, fields, content)
+
+    async def _ask_through_httpx(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
+        with trio.move_on_after(self.head_seconds), self._translating(method, url):
+            request = self.http_client.build_request(
+                method, url, params=dict(query), content=sent.content, headers=dict(sent.headers)
+            )
+            return Response.of(await self.door.handle_async_request(request))
+        raise HeadTimeoutError(method, url, f"no answer within {self.head_seconds:g} s")
 
     def _translating(self, method: str, url: str) -> AbstractContextManager[None]:
         return errors_translated(method, url, through_proxy=self._through_proxy)
 
     async def _once(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> JsonAnswer:
-        with trio.move_on_after(self.head_seconds) as limit, self._translating(method, url):
-            response = await self._send(method, url, query, sent)
-            try:
-                limit.deadline = trio.current_time() + self.head_seconds
-                body = await self._body(method, url, response)
-            finally:
-                # A user's own transport may leak a slot if its closing is cancelled.
-                with trio.CancelScope(shield=True):
-                    await response.aclose()
-            return self._understood(method, url, response, body, sent)
-        raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
+        return await self._read(method, url, await self._head(method, url, query, sent), sent)
+
+    async def _read(self, method: str, url: str, response: Response, sent: Sent) -> JsonAnswer:
+        try:
+            return self._understood(method, url, response, await self._body(method, url, response), sent)
+        finally:
+            await response.aclose()  # noqa: ASYNC102 (it shields what may wait)
 
     async def _body(self, method: str, url: str, response: Response) -> bytes:
         whole = response.whole() if response.status < 300 else None
         if whole is not None and len(whole) <= self.limits.answer_bytes:
             return whole
-        body = bytearray(whole or b"")
+        with trio.move_on_after(self.head_seconds):
+            return await self._gathered(method, url, response, bytearray(whole or b""))
+        raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
+
+    async def _gathered(self, method: str, url: str, response: Response, body: bytearray) -> bytes:
         chunks = aiter(response.body)
         try:
             with errors_translated(method, url, in_body=True):
@@ -378,7 +368,7 @@ async def open_json_client(
             policy,
             settings.head_seconds,
             key if isinstance(key, Secret) else None,
-            Asker(transport, settings, is_own=True),
+            Asker(transport, settings, is_own=settings.transport is None),
             door,
             vicinity or Vicinity.of(root, settings.allow_hosts),
             settings.limits,

@@ -6,7 +6,6 @@ import heapq
 import math
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -140,12 +139,14 @@ class Poller:
 
     async def run(self) -> None:
         """Ask for ever."""
-        limiter = trio.CapacityLimiter(self._at_once)
+        send_watch, receive_watch = trio.open_memory_channel[Watch](0)
         async with trio.open_nursery() as nursery:
-            while True:
-                await self._wait_until_due()
-                await limiter.acquire_on_behalf_of(watch := self._pop())
-                nursery.start_soon(partial(self._poll_and_release, watch, limiter))
+            with send_watch:
+                for _ in range(self._at_once):
+                    nursery.start_soon(self._poll_each, receive_watch)
+                while True:
+                    await self._wait_until_due()
+                    await send_watch.send(self._pop())
 
     async def _wait_until_due(self) -> None:
         while not self._due or self._due[0][0] > trio.current_time():
@@ -170,14 +171,12 @@ class Poller:
             return watch.made_at + watch.schedule.patience(jitter=self._luck())
         return watch.asked_at + watch.schedule.wait(age, watch.polls, jitter=self._luck())
 
-    async def _poll_and_release(self, watch: Watch, limiter: trio.CapacityLimiter) -> None:
-        try:
+    async def _poll_each(self, receive_watch: trio.MemoryReceiveChannel[Watch]) -> None:
+        async for watch in receive_watch:
             due = await self._poll(watch) if watch.is_wanted else None
-        finally:
-            limiter.release_on_behalf_of(watch)
-        watch.is_scheduled = due is not None
-        if due is not None:
-            self._push(watch, due)
+            watch.is_scheduled = due is not None
+            if due is not None:
+                self._push(watch, due)
 
     async def _poll(self, watch: Watch) -> float | None:
         """Ask once, and return when to ask again."""
