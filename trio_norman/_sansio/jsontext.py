@@ -40,16 +40,12 @@ def decode_json(body: bytes, *, deepest: int = DEFAULT_LIMITS.answer_depth) -> A
         text = body.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
-    if _depth(text) > deepest:
+    if text.startswith("\ufeff"):
+        raise ValueError("a BOM at character 0")
+    if text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
         raise ValueError(f"nested deeper than {deepest} levels")
     try:
-        return json.loads(
-            text,
-            object_pairs_hook=_no_duplicates,
-            parse_constant=_no_constant,
-            parse_float=_real,
-            parse_int=_whole,
-        )
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos}") from None
 
@@ -84,3 +80,9 @@ def _whole(text: str) -> int:
     if len(text) > LONGEST_NUMBER:
         raise ValueError("a number is out of range")
     return int(text)
+
+
+# Made once: `json.loads` makes one for each document, where it is told how.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_real, parse_int=_whole
+)

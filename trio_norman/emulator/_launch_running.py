@@ -125,7 +125,8 @@ async def events_of(endpoint: LaunchEndpoint, body: Mapping[str, Any]) -> AsyncG
     try:
         async with aclosing(_values(endpoint.function(given))) as values:
             async for value in values:
-                await trio.sleep(seconds)
+                if seconds > 0:  # sending waits its turn anyhow
+                    await trio.sleep(seconds)
                 has_begun = True
                 yield event_of("SUCCESS", {"result": json.dumps(value) if is_text else value}, None, 200)  # noqa: ASYNC119 (the answer closes this generator)
     except ContainerError as error:

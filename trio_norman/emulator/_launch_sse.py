@@ -33,11 +33,9 @@ class SseResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send head, events and pings."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        lock = trio.Lock()
 
-        async def send_block(block: str) -> None:
-            async with lock:
-                await send({"type": "http.response.body", "body": block.encode(), "more_body": True})
+        async def send_block(block: str) -> None:  # the server itself sends one after the other
+            await send({"type": "http.response.body", "body": block.encode(), "more_body": True})
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ping, send_block)

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from ._actor import open_actor
 from ._emulator import Emulator, EmulatorOptions, make_emulator
+from ._joining import Joining
 from ._nurseries import lone_error_unwrapped
 from ._objects import run_in_thread
 from ._odd_ports import open_odd_ports, root_of
@@ -140,7 +141,7 @@ async def _serve_api(emulator: Emulator, app: Callable[[], ASGIApp], stream: Ser
     with emulator.api_connections.one_more():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, below)
-            await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, stream))
+            await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, Joining(stream)))
             nursery.cancel_scope.cancel(reason="the connection is closed")
     emulator.drops.pop(client, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -97,9 +96,11 @@ class PredictingEndpoint(Endpoint):
             raise ValueError("max_in_flight is at least 1, and timeout above 0 (or None)")
 
         async def answer(request: EndpointRequest) -> Outcome:
-            with trio.move_on_after(math.inf if timeout is None else timeout):
+            if timeout is None:
                 return await self._outcome(request)
-            raise EndpointTimeoutError(self.name, timeout or math.inf)
+            with trio.move_on_after(timeout):
+                return await self._outcome(request)
+            raise EndpointTimeoutError(self.name, timeout)
 
         async with answer_many(requests, answer, max_in_flight) as answers:
             yield answers

@@ -65,8 +65,11 @@ class EndpointResponseFuture:
         """
         if timeout is not None and not timeout > 0:
             raise ConfigurationError("timeout is not above 0", "give the seconds to wait, or None")
-        with trio.move_on_after(math.inf if timeout is None else timeout):
+        if timeout is None:
             await self._wait()
+        else:
+            with trio.move_on_after(timeout):
+                await self._wait()
         if self._watch.answer is None:
             raise EndpointTimeoutError(self.endpoint_name, timeout or math.inf, self._watch.last_status)
         return EndpointResponse.of(

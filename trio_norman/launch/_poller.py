@@ -23,6 +23,7 @@ Told = tuple[TaskAnswer, Mapping[str, Any]]
 Ask = Callable[[str], Awaitable[Told]]
 
 _EARLY = 256  # callbacks that are kept of tasks that nobody has asked for yet
+_TOGETHER_SECONDS = 0.01  # by which a poll may come early, so that one waking of the poller serves several
 INTERESTED_SECONDS = 5.0  # for which `done()` keeps a task asked for, though nobody waits
 
 
@@ -146,7 +147,9 @@ class Poller:
                     nursery.start_soon(self._poll_each, receive_watch)
                 while True:
                     await self._wait_until_due()
-                    await send_watch.send(self._pop())
+                    soon = trio.current_time() + _TOGETHER_SECONDS
+                    while self._due and self._due[0][0] <= soon:
+                        await send_watch.send(self._pop())
 
     async def _wait_until_due(self) -> None:
         while not self._due or self._due[0][0] > trio.current_time():

@@ -19,6 +19,7 @@ RESERVED_HEADERS = frozenset(
      "connection", "cookie", "proxy-authorization", "te", "trailer", "upgrade", "expect"}
 )  # fmt: skip
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _PARTS = {"basic": ("username", "password"), "mtls": ("cert", "key")}
 
 
@@ -152,8 +153,7 @@ def encoded(value: Any, *, what: str) -> bytes:
         ConfigurationError: If `value` cannot be JSON: bytes, NaN, infinities, other objects, or loops.
     """
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        return text.encode()
+        return _ENCODER.encode(value).encode()
     except (TypeError, ValueError, RecursionError) as error:
         problem = "nested too deep" if isinstance(error, RecursionError) else type(error).__name__
     raise ConfigurationError(f"{what} cannot be written as JSON ({problem})", "give what JSON has: no bytes, no NaN")
