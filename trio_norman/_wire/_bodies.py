@@ -163,6 +163,23 @@ class ChunkedBody(Body):
                 self._parser.receive_data(await self._receive(_CHUNKED_PIECE_BYTES))
         raise StopAsyncIteration
 
+    def receive_nowait(self) -> bytes | None:
+        """Take the next piece if it is here; None if it must be waited for, or there is none any more.
+
+        Raises:
+            httpx.ReadError, httpx.RemoteProtocolError: As `Body` tells; the connection is closed.
+        """
+        if self._is_ended or self._lease.socket is None:
+            return None
+        try:
+            data = _sockets.receive_nowait(self._lease.socket, _CHUNKED_PIECE_BYTES)
+        except httpx.ReadError:
+            self._lease.abandon()
+            raise
+        if data is not None:
+            self._parser.receive_data(data)
+        return self._parsed() or None
+
     def _parsed(self) -> bytes:
         """Take what has been received out of its chunks, and end the lease at the last one.
 

@@ -185,8 +185,7 @@ async def receive(
         data = None if is_later and not isinstance(sock, ssl.SSLSocket) else _read_or_none(sock, at_most)
         if data is None:
             deadline = min(until, trio.current_time() + silence)
-            if is_later:
-                await _wait(trio.lowlevel.wait_readable, sock, deadline)
+            await _wait(trio.lowlevel.wait_readable, sock, deadline)
             return await _persist(sock, lambda: _read(sock, at_most), trio.lowlevel.wait_readable, deadline)
     except trio.TooSlowError:
         raise httpx.ReadTimeout(f"{awaited} did not come in time") from None

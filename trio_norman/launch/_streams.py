@@ -69,7 +69,8 @@ class EndpointResponseStream:
 
         Cancellation: nothing is lost; iterate on.
         """
-        await trio.lowlevel.checkpoint()
+        if self._events or self._is_over:
+            await trio.lowlevel.checkpoint()
         while not self._events:
             if self._is_over:
                 raise StopAsyncIteration
@@ -77,8 +78,17 @@ class EndpointResponseStream:
         return self._response(self._events.popleft())
 
     async def _read_on(self) -> None:
+        self._client.open_state  # noqa: B018 (it raises once the client is closed)
+        chunk = self._chunks.receive_nowait()  # of a busy stream there is nearly always more, and scopes cost
+        if chunk is not None:
+            self._take(chunk)
+            await trio.lowlevel.checkpoint()
+            return
         with self._client.in_use():
             chunk = await self._chunks.receive()
+        self._take(chunk)
+
+    def _take(self, chunk: bytes | None) -> None:
         if chunk is None:
             self._is_over = True
             if self._decoder.is_inside_event:
