@@ -1,7 +1,10 @@
 """Predictions as blocking clients make them: ``-m benchmarks._asking_by_threads BASE_URL API_KEY COUNT``.
 
 One thread a wait, a poll every two seconds, a look-up before each prediction and a new connection for each call: so
-does the service's own client, with requests. It prints what ``_asking`` prints.
+does the service's own client. It prints what ``_asking`` prints.
+
+A call costs 1.0 ms of CPU here. The newest official client that the package index has (scale-launch 0.3.3, which uses
+requests too, and does without the look-up) took 3.0 ms for a POST and two polls on the same machine: as much.
 """
 
 import json
@@ -45,9 +48,10 @@ class Service:
 def main() -> None:
     base_url, api_key, count = sys.argv[1:]
     service = Service(base_url, api_key)
+    began = time.process_time()
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         delays = list(pool.map(service.predict, seconds(int(count))))
-    print(json.dumps(told(delays, service.polls / len(delays))))
+    print(json.dumps(told(delays, service.polls / len(delays), began)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import TypeVar
 
 import attrs
@@ -19,26 +20,47 @@ class Uses:
     name: str
     _scopes: set[trio.CancelScope] = attrs.field(init=False, factory=set)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count the block as a call.
+    def one(self) -> Use:
+        """Return a block that counts as a call. It raises `trio.ClosedResourceError` if the client is closed before."""
+        return Use(self)
 
-        Raises:
-            trio.ClosedResourceError: If the client is closed before the block ends.
-        """
-        with trio.CancelScope() as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
-        if scope.cancelled_caught:
-            raise trio.ClosedResourceError(f"the {self.name} was closed meanwhile")
+    def begin(self, scope: trio.CancelScope) -> None:
+        """Count a call, which `end` cancels."""
+        self._scopes.add(scope)
+
+    def finish(self, scope: trio.CancelScope) -> None:
+        """Count it no more."""
+        self._scopes.discard(scope)
 
     def end(self) -> None:
         """End every call."""
         for scope in self._scopes:
             scope.cancel()
+
+
+class Use(AbstractContextManager[None]):
+    """The block of one call; a generator would do, at twice the price."""
+
+    def __init__(self, uses: Uses) -> None:
+        self._uses, self._scope = uses, trio.CancelScope()
+
+    def __enter__(self) -> None:
+        self._uses.begin(self._scope)
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """End the block.
+
+        Raises:
+            trio.ClosedResourceError: If the client was closed meanwhile.
+        """
+        self._uses.finish(self._scope)
+        is_over = self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            raise trio.ClosedResourceError(f"the {self._uses.name} was closed meanwhile")
+        return is_over
 
 
 @contextmanager

@@ -290,10 +290,11 @@ def test_a_quick_run_of_futures_answers_everything(tmp_path: Path) -> None:
 
 
 def test_the_goals_of_futures() -> None:
-    def run(cpu: float, median: float, polls: float) -> futures.Run:
-        return futures.Run(Sample(1.0, cpu, 0.0, 1024.0), {"median": median, "polls": polls})
+    def run(cpu: float, median: float, polls: float, count: int = 5000) -> futures.Run:
+        told = {"count": count, "median": median, "polls": polls, "cpu": cpu}
+        return futures.Run(Sample(1.0, 99.0, 0.0, 1024.0), told)
 
-    threads = run(10.0, 1.0, 2.0)
+    threads = run(2.0, 1.0, 2.0, count=1000)
     good = {futures.POLLING: run(1.9, 0.09, 2.9), futures.CALLBACKS: run(1.0, 0.01, 0.0), futures.THREADS: threads}
     bad = {futures.POLLING: run(2.1, 0.11, 3.1), futures.CALLBACKS: run(1.0, 0.03, 0.0), futures.THREADS: threads}
     assert [goal.is_met for goal in futures.goals(good)] == [True] * 5

@@ -20,12 +20,12 @@ _GROWTH = 1.5
 class PollSchedule:
     """The times at which tasks of one endpoint are asked for, in seconds since they were made.
 
-    A poll that finds a task done tells only that it ended since the poll before; the middle between both is taken for
-    its duration. What share of the last 128 tasks was done when is known, and a task is asked for when 30 % of them
-    would be done, then 60 %, 85 % and 98 %: four polls at most for nearly every task, close to its end if all take
-    equally long. (Quarters took 2.7 polls of durations that are spread evenly, for the delays that these have with
-    2.5.) Beyond what was ever seen, and before anything was, the wait grows by half each time, from `shortest` to
-    `longest`.
+    A poll that finds a task done tells only that it ended since the poll before; any moment between both is taken for
+    its end, by luck: middles would pile up at a few places, and draw the polls there. What share of the last 128 tasks
+    was done when is known, and a task is asked for when 30 % of them would be done, then 60 %, 85 % and 98 %: four
+    polls at most for nearly every task, close to its end if all take equally long. (Middles and quarters took 2.7
+    polls of durations that are spread evenly, for the delays that these have with 2.4.) Beyond what was ever seen, and
+    before anything was, the wait grows by half each time, from `shortest` to `longest`.
     """
 
     shortest: float = SHORTEST
@@ -33,13 +33,18 @@ class PollSchedule:
     _durations: deque[float] = attrs.field(init=False, factory=lambda: deque(maxlen=_REMEMBERED))
     _marks: list[float] | None = attrs.field(init=False, default=None)
 
-    def learn(self, pending_at: float, done_at: float) -> None:
+    def learn(self, pending_at: float, done_at: float, *, jitter: float = 0.5) -> None:
         """Note a task that was seen going on `pending_at` seconds after its making, and over at `done_at`.
 
         Where nobody looked before, `pending_at` is 0; what a callback tells exactly has both the same.
+
+        Args:
+            pending_at: See above.
+            done_at: See above.
+            jitter: Luck in [0, 1): where in between it ended.
         """
         pending = max(0.0, min(pending_at, done_at))
-        self._durations.append(pending + (max(done_at, 0.0) - pending) / 2)
+        self._durations.append(pending + (max(done_at, 0.0) - pending) * jitter)
         self._marks = None
 
     def wait(self, age: float, polls: int, *, jitter: float) -> float:

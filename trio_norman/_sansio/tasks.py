@@ -24,6 +24,9 @@ class TaskStatus(StrEnum):
     UNDEFINED = "UNDEFINED"  #: expired, lost, or in a state without a word
 
 
+_STATUSES: Mapping[str, TaskStatus] = {each.value: each for each in TaskStatus}
+
+
 @attrs.frozen
 class TaskAnswer:
     """One answer about a task: `result` is what the model gave, however deep the service has wrapped it."""
@@ -61,8 +64,7 @@ def read_answer(document: Any) -> TaskAnswer:
     result, url = _unwrapped(document.get("result"))
     if result is None and traceback is None and isinstance(document.get("result"), dict):
         traceback = traceback_of(document["result"])
-    known = next((each for each in TaskStatus if each == status), status)
-    return TaskAnswer(known, result, url, traceback, code)
+    return TaskAnswer(_STATUSES.get(status, status), result, url, traceback, code)
 
 
 def _error_text(document: Mapping[str, Any]) -> str:

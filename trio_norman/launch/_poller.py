@@ -200,7 +200,7 @@ class Poller:
             return self._next(watch) if watch.is_wanted else None
         if watch.answer is None:
             # What the answer took to come is no part of the task: learnt as such, it would make the next polls late.
-            watch.schedule.learn(watch.pending_at, began - watch.made_at)
+            watch.schedule.learn(watch.pending_at, began - watch.made_at, jitter=self._luck())
         watch.settle(answer, raw)
         return None
 
