@@ -86,9 +86,7 @@ def goals(runs: Mapping[str, Run]) -> list[Goal]:
     ]
     if THREADS in runs:
         share = polling.cpu_each / runs[THREADS].cpu_each
-        found.append(
-            Goal(f"a prediction takes {share:.2f} × the CPU of one by threads, at most 0.20", share <= CPU_SHARE)
-        )  # noqa: RUF001 (times)
+        found.append(Goal(f"{share:.2f} × the CPU of threads, each prediction, at most 0.20", share <= CPU_SHARE))  # noqa: RUF001 (times)
     return found
 
 

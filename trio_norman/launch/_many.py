@@ -10,7 +10,7 @@ from typing import Self
 import attrs
 import trio
 
-from .._lifetimes import each, lone_error_unwrapped
+from .._lifetimes import each, handed, lone_error_unwrapped
 from ..errors import ConfigurationError, TrioNormanError
 from ._requests import EndpointRequest
 from ._responses import EndpointResponse
@@ -81,4 +81,4 @@ async def _answer_each(
                 outcome = await answer(request)
             except TrioNormanError as error:
                 outcome = error
-            await send_answer.send((request, outcome))
+            await handed(send_answer, (request, outcome))

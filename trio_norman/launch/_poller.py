@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import trio
 
+from .._lifetimes import handed
 from .._sansio.polling import PollSchedule
 from .._sansio.retrying import RetryBudget, RetryPolicy
 from .._sansio.tasks import TaskAnswer
@@ -149,7 +150,7 @@ class Poller:
                     await self._wait_until_due()
                     soon = trio.current_time() + _TOGETHER_SECONDS
                     while self._due and self._due[0][0] <= soon:
-                        await send_watch.send(self._pop())
+                        await handed(send_watch, self._pop())
 
     async def _wait_until_due(self) -> None:
         while not self._due or self._due[0][0] > trio.current_time():
