@@ -273,3 +273,13 @@ async def test_ports_can_be_chosen(emulator: Emulator) -> None:
     async with open_emulator(storage_port=free) as other:
         assert other.storage_url == odd.closed
         assert other.base_url != emulator.base_url
+
+
+async def test_a_small_answer_comes_in_one_piece(emulator: Emulator) -> None:
+    """Head and body in two packets would wake the client up twice."""
+    async with connection_to(emulator.base_url) as stream:
+        for method, has_body in ((b"GET", True), (b"HEAD", False), (b"GET", True)):
+            await stream.send_all(request_for(f"{emulator.base_url}/nowhere").replace(b"GET", method, 1))
+            head, _, body = bytes(await stream.receive_some(65536)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 4")
+            assert bool(body) == has_body

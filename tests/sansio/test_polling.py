@@ -100,3 +100,25 @@ def test_a_service_that_becomes_faster_is_noticed() -> None:
         first = schedule.wait(0, 0, jitter=0.5)
         schedule.learn(0, first)  # done at the very first poll, each time
     assert schedule.wait(0, 0, jitter=0.5) < 0.1
+
+
+def test_evenly_spread_tasks_take_two_and_a_half_polls() -> None:
+    """A poll tells that a task ended since the one before: by luck its end may have been anywhere in between."""
+    luck, schedule, polls = random.Random(3), PollSchedule(), 0
+    for _ in range(2000):
+        ends, age, asked = luck.uniform(0.05, 0.5), 0.0, 0
+        while age < ends:
+            before, age = age, age + schedule.wait(age, asked, jitter=luck.random())
+            asked += 1
+        polls += asked
+        schedule.learn(before, age, jitter=luck.random())
+    assert polls / 2000 < 2.6
+
+
+@given(st.floats(0, 5), st.floats(0, 5), st.floats(0, 1, exclude_max=True))
+def test_what_is_learnt_lies_between_the_last_two_polls(pending: float, done: float, jitter: float) -> None:
+    pending, done = sorted((pending, done))
+    schedule = PollSchedule(shortest=0.0, longest=10.0)
+    for _ in range(8):
+        schedule.learn(pending, done, jitter=jitter)
+    assert pending - 1e-6 <= schedule.wait(0, 0, jitter=0.5) <= done + 1e-6
