@@ -137,7 +137,7 @@ async def test_help_version_and_mistakes(tmp_path: Path) -> None:
 def test_the_console_script_is_this_one() -> None:
     (script,) = entry_points(group="console_scripts", name="trio-norman")
     assert script.value == "trio_norman.cli:main"
-    assert RESUMABLE == {"demo", "fetch", "download_checkpoints", "download_assets"}
+    assert {"demo", "fetch", "download_checkpoints", "download_assets"} == RESUMABLE
 
 
 @pytest.mark.parametrize(
