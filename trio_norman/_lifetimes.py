@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import attrs
 import trio
@@ -61,6 +62,31 @@ class Use(AbstractContextManager[None]):
         if self._scope.cancelled_caught:
             raise trio.ClosedResourceError(f"the {self._uses.name} was closed meanwhile")
         return is_over
+
+
+@attrs.define(eq=False, repr=False)
+class Block(ABC):
+    """What is open for as long as an ``async with`` block lasts, and says what is wrong with another one inside it."""
+
+    _AGAIN: ClassVar[str]  # the error of entering it while it is entered, or once more
+    _lifetime: AbstractAsyncContextManager[None] | None = attrs.field(init=False, default=None)
+
+    @abstractmethod
+    def _live(self) -> AbstractAsyncContextManager[None]:
+        """Return the block itself."""
+
+    async def __aenter__(self) -> Self:
+        if self._lifetime is not None:
+            raise RuntimeError(self._AGAIN)
+        self._lifetime = self._live()
+        await self._lifetime.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        assert self._lifetime is not None  # noqa: S101 (entered before it is left)
+        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
 
 
 @contextmanager

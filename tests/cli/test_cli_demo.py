@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -135,9 +137,16 @@ async def test_help_version_and_mistakes(tmp_path: Path) -> None:
 def test_the_console_script_is_this_one() -> None:
     (script,) = entry_points(group="console_scripts", name="trio-norman")
     assert script.value == "trio_norman.cli:main"
-    assert {command.__name__ for command in RESUMABLE} == {
-        "demo",
-        "fetch",
-        "download_checkpoints",
-        "download_assets",
-    }
+    assert {"demo", "fetch", "download_checkpoints", "download_assets"} == RESUMABLE
+
+
+@pytest.mark.parametrize(
+    ("line", "absent"),
+    [("fetch - --to x", ("rest", "norman", "launch", "emulator")), ("whoami", ("norman", "launch", "emulator"))],
+)
+def test_a_command_imports_no_service_that_it_does_not_need(line: str, absent: tuple[str, ...]) -> None:
+    program = (
+        "import sys; from trio_norman.cli._app import app; app.parse_args(sys.argv[1].split());"
+        f"assert not {{'trio_norman.' + each for each in {absent}}} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program, line], check=True)

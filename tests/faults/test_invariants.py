@@ -376,7 +376,8 @@ async def test_too_late_after_being_cancelled(tmp_path: Path, capfd: pytest.Capt
 async def test_too_much_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with violated(tmp_path, capfd, "I5: the memory grew by") as row:
         async with row.attempt({"f": b""}, memory_mib=32) as attempt:
-            assert len(b"x" * (64 * MiB)) > len(attempt.files)
+            # Far more than the limit: what other tests left behind may be given back at the same time.
+            assert len(b"x" * (256 * MiB)) > len(attempt.files)
         row.expect_disk(attempt, disk="D0")
 
 

@@ -79,7 +79,7 @@ class PushFrames:
         self._size, self.taken = size, 0
 
     def start(self) -> bytes:
-        """Return what comes first on the wire."""
+        """Return what comes first on the wire; nothing if it was returned before."""
         header, self._header = self._header, b""
         return bytes(self._stream.update(header))
 
@@ -88,7 +88,7 @@ class PushFrames:
 
         Args:
             body: Any number of bytes.
-            into: Room for as many.
+            into: Room for as many; it may be `body` itself.
 
         Raises:
             ValueError: If more comes than was announced, or `start` was not called.

@@ -17,8 +17,9 @@ from ._batch import Report, lines_for, run_batch
 from ._board import Board
 from ._exits import Exit
 from ._nouns import page_size, write_list, write_thing
-from ._options import OUTPUT, SERVICE, DownloadFlags, OutputFlags, Positive, ServiceFlags
+from ._options import OUTPUT, DownloadFlags, OutputFlags, Positive
 from ._output import is_terminal, say, write_out
+from ._service_options import SERVICE, ServiceFlags
 from ._sizes import shown_size
 from ._views import Column
 

@@ -16,7 +16,7 @@ from cyclopts import CycloptsError
 
 from ..errors import TrioNormanError
 from . import missing
-from ._app import RESUMABLE, app
+from ._app import RESUMABLE, app, import_all
 from ._exits import Exit, advice_for, exit_of, exit_of_items
 from ._options import options_last
 from ._output import OutputClosedError, complain, say
@@ -47,6 +47,8 @@ def _trimmed(sentence: str) -> str:
 
 def _run_builtin(command: Callable[..., Any], bound: BoundArguments) -> int:
     """Show help or version."""
+    if command != app.version_print:
+        import_all()
     try:
         command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
@@ -79,7 +81,7 @@ def _run_command(command: Callable[..., Any], bound: BoundArguments) -> int:
             raise
         code = report(leaves)
     if stop.signal is not None:
-        again = "; partial files are kept: run the same line again to go on" if command in RESUMABLE else ""
+        again = "; partial files are kept: run the same line again to go on" if command.__name__ in RESUMABLE else ""
         say(f"stopped by {stop.name}{again}")
         return stop.exit_code
     return code

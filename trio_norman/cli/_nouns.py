@@ -7,8 +7,9 @@ from typing import Any
 
 from ..rest import TrainingRun
 from ._exits import Exit
-from ._options import OUTPUT, SERVICE, OutputFlags, Positive, ServiceFlags
+from ._options import OUTPUT, OutputFlags, Positive
 from ._output import json_text, open_output, write_out
+from ._service_options import SERVICE, ServiceFlags
 from ._views import Column, fields, heading, row
 
 PAGE = 100  # items that are asked for at once

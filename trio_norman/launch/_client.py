@@ -6,13 +6,12 @@ import os
 import random
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
-from .._lifetimes import Uses, lone_error_unwrapped
+from .._lifetimes import Block, Uses, lone_error_unwrapped
 from .._sansio.addresses import Vicinity
 from .._sansio.callbacks import basic_auth
 from .._sansio.redaction import Secret
@@ -89,7 +88,7 @@ class OpenState:
 
 
 @attrs.define(eq=False, repr=False, init=False)
-class LaunchClient:
+class LaunchClient(Block):
     """The Launch service, for as long as the client's ``async with`` block lasts.
 
     It owns a nursery, in which one poller asks for all tasks that anybody waits for; leaving the block ends it, and
@@ -112,6 +111,8 @@ class LaunchClient:
         AddressError: If the address is plain http to another machine.
     """
 
+    _AGAIN = "a LaunchClient is entered once; make another one"
+
     _key: Secret
     _pair: Secret  # of user name and password, as it stands in the header
     _root: str
@@ -123,7 +124,6 @@ class LaunchClient:
     _state: OpenState | None
     _ids: dict[str, ModelEndpoint]
     _uses: Uses
-    _lifetime: AbstractAsyncContextManager[None] | None
     #: The account's files.
     files: Files
     #: Batch jobs.
@@ -154,19 +154,6 @@ class LaunchClient:
 
     def __repr__(self) -> str:
         return f"<LaunchClient, {'not open' if self._state is None else f'open on {self._root}'}>"
-
-    async def __aenter__(self) -> Self:
-        if self._lifetime is not None:
-            raise RuntimeError("a LaunchClient is entered once; make another one")
-        self._lifetime = self._live()
-        await self._lifetime.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        assert self._lifetime is not None  # noqa: S101 (entered before it is left)
-        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
 
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Unpack
 
 import trio
 
-from .._lifetimes import lone_error_unwrapped
+from .._lifetimes import Block, lone_error_unwrapped
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryPolicy
 from .._sansio.settings import checked_key, norman_root
@@ -41,7 +40,7 @@ _HOW_TO_GIVE_A_KEY = "pass api_key=..., or set NORMAN_API_KEY; Norman.signup mak
 LONGEST_WAIT = 1800.0  # seconds that a model's build or an invocation may take, unless the caller says otherwise
 
 
-class Norman:
+class Norman(Block):
     """The Norman service, for as long as the client's ``async with`` block lasts.
 
     ::
@@ -68,6 +67,8 @@ class Norman:
         AddressError: If the URL is plain http to another machine.
     """
 
+    _AGAIN = "a Norman is entered once; make another one"
+
     def __init__(
         self,
         api_key: str | Secret | None = None,
@@ -86,7 +87,7 @@ class Norman:
         self._root = None if base_url is None else norman_root(base_url, allow_http=allow_http)
         self._retry, self._stall, self._max_uploads = retry or RetryPolicy(), stall or StallLimit(), max_uploads
         self._state: Session | None = None
-        self._lifetime: AbstractAsyncContextManager[None] | None = None
+        super().__init__()
         self.authenticate = Authenticate(self._session)
         self.persist = Persist(self._session)
         self.file_push = FilePush(self._session)
@@ -122,19 +123,6 @@ class Norman:
         async with Norman(base_url=base_url, connection=connection, retry=retry) as norman:
             with lost_answer_noted(f"account {name!r}"):
                 return await norman.authenticate.signup.signup_key(name)
-
-    async def __aenter__(self) -> Self:
-        if self._lifetime is not None:
-            raise RuntimeError("a Norman is entered once; make another one")
-        self._lifetime = self._live()
-        await self._lifetime.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        assert self._lifetime is not None  # noqa: S101 (entered before it is left)
-        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
 
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from .._lifetimes import lone_error_unwrapped
 from .._sansio.retrying import RetryBudget
 from ..errors import (
     ChecksumMismatchError,
@@ -24,13 +23,12 @@ from . import _calls as api
 from ._bodies import Body
 from ._models import ChecksumRequest, SocketPairingResponse
 from ._session import Session
-from ._socket import PushConnection, open_push_connection
+from ._socket import open_push_connection
 
 if TYPE_CHECKING:
     from .._sansio.frames import PushFrames, PushKeys
 
-_BLOCK = 2**20  # bytes that are read, encrypted and sent at once
-_BUFFERS = 2  # blocks on their way from file to cipher
+_BLOCK = 2**19  # bytes that are read, encrypted and sent at once: they stay in the cache of a processor
 _REFUSED = frozenset({400, 409, 422})  # with which the service says that it has received something else
 
 OpenBody = Callable[[], AbstractAsyncContextManager[Body]]
@@ -124,30 +122,19 @@ class Push:
             silence=session.stall.seconds,
             limiter=session.senders,
         )
+        header_bytes = len(keys.header)
+
+        def note(sent: int) -> None:
+            self.note(max(0, sent - header_bytes), body.size)
+
         async with opening as connection:
-            await connection.send(lambda: memoryview(frames.start()))
-            self.note(0, body.size)
-            await self._pump(frames, body, connection)
+            note(0)
+            await connection.send_each(partial(_fill, frames, body), min(_BLOCK, header_bytes + body.size), note)
         if not frames.is_complete:
             raise SourceChangedError(body.name, f"it ended after {frames.taken} of {body.size} bytes")
         await trio.to_thread.run_sync(body.check)
         self.note(body.size, body.size)
         return frames.checksum()
-
-    async def _pump(self, frames: PushFrames, body: Body, connection: PushConnection) -> None:
-        """Encrypt and send block after block while the next one is read; a slow peer stops the reading."""
-        with lone_error_unwrapped():
-            async with trio.open_nursery() as nursery:
-                send_full, receive_full = trio.open_memory_channel[memoryview](0)
-                send_free, receive_free = trio.open_memory_channel[memoryview](_BUFFERS)
-                for _ in range(_BUFFERS):
-                    send_free.send_nowait(memoryview(bytearray(min(_BLOCK, body.size))))
-                nursery.start_soon(_read_each, body, receive_free, send_full)
-                room = memoryview(bytearray(min(_BLOCK, body.size)))
-                async for plain in receive_full:
-                    await connection.send(partial(_encrypted, frames, plain, room))
-                    self.note(frames.taken, body.size)
-                    send_free.send_nowait(memoryview(plain.obj))
 
     async def _complete(self, body: Body, request: ChecksumRequest) -> None:
         failure: TransportError | ServiceError
@@ -176,25 +163,10 @@ def _problem_of(pairing: SocketPairingResponse) -> str:
     return ""
 
 
-async def _read_each(
-    body: Body, receive_free: trio.MemoryReceiveChannel[memoryview], send_full: trio.MemorySendChannel[memoryview]
-) -> None:
-    """Read a body into the buffers that come free; it may end earlier than it should."""
-    with send_full:
-        done = 0
-        while done < body.size:
-            plain = await receive_free.receive()
-            wanted = plain[: body.size - done]
-            count = body.read_into(done, wanted) if body.is_in_memory else await _read(body, done, wanted)
-            if count == 0:
-                return
-            done += count
-            await send_full.send(plain[:count])
-
-
-def _encrypted(frames: PushFrames, plain: memoryview, room: memoryview) -> memoryview:
-    return room[: frames.encrypt(plain, room)]
-
-
-async def _read(body: Body, offset: int, room: memoryview) -> int:
-    return await trio.to_thread.run_sync(body.read_into, offset, room)
+def _fill(frames: PushFrames, body: Body, room: memoryview) -> int:
+    """Read the next bytes of a body and encrypt them where they lie; the header goes before the first of them."""
+    header = frames.start()
+    room[: len(header)] = header
+    plain = room[len(header) : len(header) + body.size - frames.taken]
+    plain = plain[: body.read_into(frames.taken, plain)]  # a body may end earlier than it should
+    return len(header) + frames.encrypt(plain, plain)

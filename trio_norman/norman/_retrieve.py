@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
@@ -12,6 +12,7 @@ from typing import Self, Unpack
 import attrs
 import trio
 
+from .._lifetimes import Block
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryBudget
 from .._wire._fetching import Answer
@@ -30,7 +31,7 @@ from ._session import Session
 
 
 @attrs.define(eq=False, repr=False)
-class Retrieval:
+class Retrieval(Block):
     """The bytes of one asset, input or output: nothing is asked for before it is entered, read or saved.
 
     ::
@@ -42,13 +43,14 @@ class Retrieval:
     It lives as long as its `Norman`, and may be entered again.
     """
 
+    _AGAIN = "this stream is open already; get another one for a second reader"
+
     path: str
     name: str
     _session: Session
     _token: Secret | None = None
     _answer: Answer | None = attrs.field(init=False, default=None)
     _chunks: AsyncIterator[bytes] | None = attrs.field(init=False, default=None)
-    _lifetime: AbstractAsyncContextManager[None] | None = attrs.field(init=False, default=None)
 
     def __repr__(self) -> str:
         return f"<Retrieval of {self.name!r}, {'not open' if self._answer is None else 'open'}>"
@@ -71,18 +73,15 @@ class Retrieval:
             TransportError: No whole head came, within the retry policy.
             ServiceError: The service said no; a token of the client's own is renewed once.
         """
-        if self._lifetime is not None:
-            raise RuntimeError("this stream is open already; get another one for a second reader")
-        self._lifetime = self._live()
-        await self._lifetime.__aenter__()
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        lifetime, self._lifetime = self._lifetime, None
-        assert lifetime is not None  # noqa: S101 (entered before it is left)
-        return await lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (it waits for nobody)
+        try:
+            return await super().__aexit__(kind, error, traceback)  # noqa: ASYNC102 (it waits for nobody)
+        finally:
+            self._lifetime = None
 
     def __aiter__(self) -> Self:
         return self

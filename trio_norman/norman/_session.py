@@ -42,7 +42,7 @@ class Session:
     policy: RetryPolicy
     stall: StallLimit
     uploads: trio.CapacityLimiter
-    senders: trio.CapacityLimiter  # of the worker threads that encrypt and send, one for each upload
+    senders: trio.CapacityLimiter  # of the worker threads that encrypt and send, two for each upload
     nursery: trio.Nursery
     _key: Secret | None = None
     tokens: Tokens = attrs.field(init=False)
@@ -164,7 +164,7 @@ async def open_session(
             transport = await new_transport(settings, max_connections=_MOST_SOCKETS)
             stack.push_async_callback(_close, transport)
             settings = attrs.evolve(settings, transport=transport)
-        uploads, senders = trio.CapacityLimiter(max_uploads), trio.CapacityLimiter(max_uploads)
+        uploads, senders = trio.CapacityLimiter(max_uploads), trio.CapacityLimiter(2 * max_uploads)
         session = Session(root, settings, policy, stall, uploads, senders, nursery, api_key)
 
         async def log_in() -> tuple[LoginResponse, JsonAnswer]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,16 +11,15 @@ from typing import Protocol, TypeVar, runtime_checkable
 import attrs
 import trio
 
+from .._lifetimes import lone_error_unwrapped
 from .._sansio.addresses import Vicinity
 from .._wire import _sockets
 from .._wire._connecting import ConnectionSettings
 from ..errors import ConnectError, HeadTimeoutError, InterruptedTransferError, SlowTransferError
 from ._addresses import connect_for_push, push_url
+from ._relay import LOOK_EVERY, METHOD, BlockSender, Fill, Relay, taken_nothing
 
 T = TypeVar("T")
-
-_METHOD = "PUSH"
-_LOOK_EVERY = 0.1  # seconds after which a thread that sends looks whether it is still wanted
 
 
 @runtime_checkable
@@ -33,14 +31,16 @@ class ConnectsTcp(Protocol):
         ...
 
 
-Make = Callable[[], memoryview]
-
-
 class PushConnection(Protocol):
     """The sending half of a connection; nothing is ever read from it."""
 
-    async def send(self, make: Make) -> None:
-        """Make the next bytes in a worker thread, and send all of them.
+    async def send_each(self, fill: Fill, block_bytes: int, note: Callable[[int], None]) -> None:
+        """Fill block after block in worker threads, and send all of them.
+
+        Args:
+            fill: Puts the next bytes into the room that it is given and returns how many; 0 at the end. It may block.
+            block_bytes: Length of a block, at least 1.
+            note: Told in the Trio thread, now and then, how many bytes were sent so far.
 
         Raises:
             SlowTransferError: If the peer takes nothing for the limit on silence.
@@ -53,29 +53,22 @@ class PushConnection(Protocol):
 
 @attrs.define(eq=False)
 class SocketConnection:
-    """A connection over a socket of our own. Making and sending share one visit to a worker thread."""
+    """A connection over a socket of our own: one thread fills blocks while another one sends those that are full."""
 
     url: str
     silence: float
     _sock: socket.socket
     _limiter: trio.CapacityLimiter
 
-    async def send(self, make: Make) -> None:
-        """Make bytes and send them; see `PushConnection`."""
-        await trio.to_thread.run_sync(self._make_and_send, make, limiter=self._limiter)
-
-    def _make_and_send(self, make: Make) -> None:
-        rest, last_progress = make(), time.monotonic()
-        while rest:
-            try:
-                rest = rest[self._sock.send(rest) :]
-                last_progress = time.monotonic()
-            except TimeoutError:
-                trio.from_thread.check_cancelled()
-                if time.monotonic() - last_progress > self.silence:
-                    raise SlowTransferError(_METHOD, self.url, _taken_nothing(self.silence)) from None
-            except OSError as error:
-                raise InterruptedTransferError(_METHOD, self.url, _sockets.reason(error)) from None
+    async def send_each(self, fill: Fill, block_bytes: int, note: Callable[[int], None]) -> None:
+        """Fill blocks and send them; see `PushConnection`."""
+        relay = Relay(fill, block_bytes)
+        sender = BlockSender(self.url, self.silence, self._sock, relay)
+        with lone_error_unwrapped():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(trio.to_thread.run_sync, relay.fill_each, limiter=self._limiter))
+                while await trio.to_thread.run_sync(sender.send_for_a_while, limiter=self._limiter):
+                    note(sender.sent)
 
 
 @attrs.define(eq=False)
@@ -86,20 +79,22 @@ class StreamConnection:
     silence: float
     _stream: trio.abc.Stream
 
-    async def send(self, make: Make) -> None:
-        """Make bytes and send them; see `PushConnection`."""
-        data = await trio.to_thread.run_sync(make)
+    async def send_each(self, fill: Fill, block_bytes: int, note: Callable[[int], None]) -> None:
+        """Fill blocks and send them; see `PushConnection`."""
+        room, sent = memoryview(bytearray(block_bytes)), 0
+        while count := await trio.to_thread.run_sync(fill, room):
+            await self._send(room[:count])
+            sent += count
+            note(sent)
+
+    async def _send(self, block: memoryview) -> None:
         try:
             with trio.fail_after(self.silence):
-                await self._stream.send_all(data)
+                await self._stream.send_all(block)
         except trio.TooSlowError:
-            raise SlowTransferError(_METHOD, self.url, _taken_nothing(self.silence)) from None
+            raise SlowTransferError(METHOD, self.url, taken_nothing(self.silence)) from None
         except trio.BrokenResourceError:
-            raise InterruptedTransferError(_METHOD, self.url) from None
-
-
-def _taken_nothing(silence: float) -> str:
-    return f"nothing was taken for {silence:g} s"
+            raise InterruptedTransferError(METHOD, self.url) from None
 
 
 @asynccontextmanager
@@ -140,7 +135,7 @@ async def open_push_connection(
         return
     sock = await _opened(partial(connect_for_push, host, port, vicinity), url, settings)
     try:
-        sock.settimeout(_LOOK_EVERY)
+        sock.settimeout(LOOK_EVERY)
         yield SocketConnection(url, silence, sock, limiter)
     finally:
         _sockets.close(sock)
@@ -151,5 +146,5 @@ async def _opened(connect: Callable[[], Awaitable[T]], url: str, settings: Conne
         with trio.move_on_after(settings.connect_seconds):
             return await connect()
     except OSError as error:
-        raise ConnectError(_METHOD, url, _sockets.reason(error)) from None
-    raise HeadTimeoutError(_METHOD, url, f"no connection within {settings.connect_seconds:g} s")
+        raise ConnectError(METHOD, url, _sockets.reason(error)) from None
+    raise HeadTimeoutError(METHOD, url, f"no connection within {settings.connect_seconds:g} s")

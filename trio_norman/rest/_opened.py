@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
-from .._lifetimes import Uses, lone_error_unwrapped
+from .._lifetimes import Block, Uses, lone_error_unwrapped
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryPolicy
 from .._sansio.settings import Settings
@@ -45,8 +44,10 @@ class _Open:
 
 
 @attrs.define(eq=False, repr=False)
-class OpenedClient:
+class OpenedClient(Block):
     """A client's block: its nursery, its connections, the dialect that is spoken in it."""
+
+    _AGAIN = "a RestClient is entered once; make another one with create_rest_client()"
 
     _resolve: Callable[[], Settings]
     _connection: ConnectionSettings
@@ -54,24 +55,10 @@ class OpenedClient:
     _choice: Choice
     _state: _Open | None = attrs.field(init=False, default=None)
     _uses: Uses = attrs.field(init=False, factory=lambda: Uses("RestClient"))
-    _lifetime: AbstractAsyncContextManager[None] | None = attrs.field(init=False, default=None)
 
     def __repr__(self) -> str:
         where = "not open" if self._state is None else f"open on {self._state.settings.base_url}"
         return f"<{type(self).__name__}, {where}>"
-
-    async def __aenter__(self) -> Self:
-        if self._lifetime is not None:
-            raise RuntimeError("a RestClient is entered once; make another one with create_rest_client()")
-        self._lifetime = self._live()
-        await self._lifetime.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
-        assert self._lifetime is not None  # noqa: S101 (entered before it is left)
-        return await self._lifetime.__aexit__(kind, error, traceback)  # noqa: ASYNC102 (the nursery's own end)
 
     @property
     def http_client(self) -> httpx.AsyncClient:
