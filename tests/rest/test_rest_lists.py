@@ -322,14 +322,17 @@ async def test_a_list_that_is_longer_than_its_total_is_not_believed(rest: RestCl
 
 async def test_a_page_that_fails_fails_in_its_place_in_the_list(rest: RestClient, emulator: Emulator) -> None:
     emulator.misbehave(at("checkpoints"), skip=1, status=500)
-    found = []
+    found, checkpoints = [], rest.iter_user_checkpoints(2)
     with pytest.raises(ServiceBrokenError):  # noqa: PT012 (its last step raises)
-        async for checkpoint in rest.iter_user_checkpoints(2):
+        async for checkpoint in checkpoints:
             found.append(checkpoint.checkpoint_id)
     assert found == [each.checkpoint_id for each in list(emulator.checkpoints)[:2]]
     tries = [parse_qs(each.query)["offset"] for each in asked(emulator)]
     assert tries[0] == ["0"]
     assert tries.count(["2"]) == 3
+    emulator.behave()
+    found += [checkpoint.checkpoint_id async for checkpoint in checkpoints]  # it goes on from there
+    assert found == [each.checkpoint_id for each in emulator.checkpoints]
 
 
 async def test_a_page_that_cannot_be_read_says_where(rest: RestClient, emulator: Emulator) -> None:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import copy
+import html
 import json
 import pickle
 import pprint
 import string
 import traceback
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.strategies import NASTY, hosts, is_harmless, secrets, texts, urls
-from trio_norman._sansio.redaction import REDACTED, SHOWN_LENGTH, Secret, printable, public_url
+from trio_norman._sansio.redaction import REDACTED, SHOWN_LENGTH, Secret, printable, public_url, without_secrets
 
 #: The oldest way to put texts together.
 PERCENT = "%s %r"
@@ -204,3 +206,28 @@ def test_other_objects_are_shown_by_their_text() -> None:
     thing: Any = Url()
     assert public_url(thing) == "https://h/x"
     assert public_url(None) == "<not a URL>"
+
+
+@pytest.mark.parametrize("secret", ['correct"horse', "pässwort-geheim", "sla/sh-secret", "a&b<c>", "plain"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        str,
+        lambda text: json.dumps(text),
+        lambda text: json.dumps(text, ensure_ascii=False),
+        lambda text: json.dumps(text).replace("/", "\\/"),
+        lambda text: quote(text, safe=""),
+        html.escape,
+    ],
+)
+def test_a_secret_is_left_out_however_it_is_written(secret: str, written: Callable[[str], str]) -> None:
+    told = without_secrets(f"bad: {written(secret)}, again: {secret}!", [None, Secret(""), Secret(secret)])
+    assert told.replace('"', "") == "bad: <redacted>, again: <redacted>!"
+
+
+def test_queries_of_urls_are_left_out() -> None:
+    text = r'see https://a.example/x?Signature=abc and "http:\/\/b.example\/y?k=v" or https://c.example/z'
+    assert (
+        without_secrets(text)
+        == r'see https://a.example/x?<redacted> and "http:\/\/b.example\/y?<redacted>" or https://c.example/z'
+    )

@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 import trustme
 
 from trio_norman import ConnectionSettings, RetryPolicy, Secret, Source, download_many, errors
-from trio_norman._wire._fetching import open_fetcher
+from trio_norman._wire._asking import Asker
+from trio_norman._wire._fetching import Fetcher, open_fetcher
+from trio_norman._wire._keys import KeyForOneOrigin
 from trio_norman.emulator import Emulator, open_emulator
 
 
@@ -149,6 +152,27 @@ async def test_a_stripped_request_stays_stripped_when_it_comes_back(emulator: Em
     assert all("cookie" not in request.headers for request in requests)
 
 
+async def test_a_key_does_not_go_home_with_a_chain_that_left() -> None:
+    seen = []
+
+    class Chain(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            seen.append((str(request.url), request.headers.get("authorization")))
+            following = {"/a": "http://127.0.0.1:10/b", "/b": "http://127.0.0.1:9/c"}.get(request.url.path)
+            headers = {} if following is None else {"location": following}
+            return httpx.Response(302 if following else 200, headers=headers, content=b"", request=request)
+
+    settings = ConnectionSettings(transport=Chain())
+    key = KeyForOneOrigin(Chain(), "Authorization", Secret("key"), "http://127.0.0.1:9")
+    async with Fetcher(Asker(key, settings)).fetch(Secret("http://127.0.0.1:9/a")) as answer:
+        assert answer.status == 200
+    assert seen == [
+        ("http://127.0.0.1:9/a", "key"),
+        ("http://127.0.0.1:10/b", None),
+        ("http://127.0.0.1:9/c", None),
+    ]
+
+
 async def test_cookies_are_never_kept(emulator: Emulator) -> None:
     url = emulator.blob_url(1000, hdr="Set-Cookie: session=1")
     async with open_fetcher() as fetcher:
@@ -171,8 +195,6 @@ async def test_an_error_explains_itself_safely(emulator: Emulator) -> None:
 
 
 async def test_a_transport_of_the_users_own_is_used_and_left_open(emulator: Emulator, tmp_path: Path) -> None:
-    import httpx
-
     closed: list[bool] = []
 
     class Mine(httpx.AsyncHTTPTransport):

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ..errors import (
@@ -18,6 +19,7 @@ from ..errors import (
     ServiceError,
 )
 from .jsontext import decode_json
+from .redaction import Secret, without_secrets
 from .times import http_date, retry_after_seconds
 
 _BY_STATUS: Mapping[int, type[ServiceError]] = {
@@ -46,7 +48,14 @@ def joined_fields(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def error_of_status(
-    method: str, url: str, status: int, headers: Mapping[str, str], body: bytes, *, now: datetime
+    method: str,
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    secrets: Iterable[Secret | None] = (),
 ) -> ServiceError:
     """Return the error that an answer outside 2xx means.
 
@@ -57,15 +66,26 @@ def error_of_status(
         headers: Names in lower case.
         body: The start of the error body, for code and message: JSON, an object storage's XML, or some text.
         now: The local clock, used where the answer has no ``Date``.
+        secrets: What the error must not repeat, whatever the body says.
 
     Source: RFC 9110, section 15; wire/pytrio, sections 1.8 and 2.2; wire/norman, section 1.
     """
     kind = _BY_STATUS.get(status, ServiceBrokenError if status >= 500 else ServiceError)
     code, message, request_id, cause, suggestions = _told(body)
+    shown = partial(without_secrets, secrets=tuple(secrets))
     clock = http_date(headers.get("date", "")) or now
     wait = retry_after_seconds(headers.get("retry-after"), now=clock)
     return kind(
-        method, url, status, code, message, headers.get("x-request-id", request_id), wait, 1, cause, suggestions
+        method,
+        url,
+        status,
+        shown(code),
+        shown(message),
+        headers.get("x-request-id", request_id),
+        wait,
+        1,
+        shown(cause),
+        tuple(map(shown, suggestions)),
     )
 
 

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import Any, NoReturn
 
 from .limits import DEFAULT_LIMITS
 
 LONGEST_NUMBER = 400  # characters
-
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
-_BRACKET = re.compile(r"[\[{\]}]")
-
 
 _UNTOLD = frozenset({"", "text/plain", "application/octet-stream"})  # what servers say that do not know better
 
@@ -42,20 +37,23 @@ def decode_json(body: bytes, *, deepest: int = DEFAULT_LIMITS.answer_depth) -> A
         raise ValueError(f"not UTF-8 at byte {error.start}") from None
     if text.startswith("\ufeff"):
         raise ValueError("a BOM at character 0")
-    if text.count("[") + text.count("{") > deepest and _depth(text) > deepest:
-        raise ValueError(f"nested deeper than {deepest} levels")
     try:
-        return _DECODER.decode(text)
+        document = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise ValueError(f"nested deeper than {deepest} levels") from None
+    if text.count("[") + text.count("{") > deepest and _depth(document) > deepest:
+        raise ValueError(f"nested deeper than {deepest} levels")
+    return document
 
 
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _depth(document: Any) -> int:
+    depth, level = 0, [document]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, NoReturn, final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from .targets import plain_parts
 
 REDACTED = "<redacted>"
 SHOWN_URL_LENGTH = 2000  # characters
 SHOWN_LENGTH = 200  # characters of a peer's text that an error repeats
+
+_QUERY = re.compile(r"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
 
 
 @final
@@ -55,6 +61,24 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret is not pickled: it would end up readable wherever the pickle is kept")
+
+
+def without_secrets(text: str, secrets: Iterable[Secret | None] = ()) -> str:
+    """Leave out what must not be repeated of a peer's text: our secrets, which some quote, and queries of URLs.
+
+    A secret is known as it is and as JSON, a URL or HTML writes it.
+    """
+    for secret in secrets:
+        for form in _forms(secret.reveal()) if secret else ():
+            text = text.replace(form, REDACTED)
+    return _QUERY.sub(rf"\1?{REDACTED}", text)
+
+
+def _forms(secret: str) -> list[str]:
+    inside = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    slashed = [form.replace("/", "\\/") for form in inside]
+    forms = {secret, *inside, *slashed, quote(secret, safe=""), html.escape(secret)}
+    return sorted(forms, key=len, reverse=True)  # the longest first: a shorter one may be a part of it
 
 
 def public_url(url: object) -> str:

@@ -17,6 +17,7 @@ from ._connecting import ConnectionSettings, has_proxy, lower_headers, request_e
 from ._errors import HTTPX_ERRORS, errors_translated, translated
 from ._exchange import JOINED_BODY_BYTES, Silences
 from ._heads import Question
+from ._keys import HAS_LEFT
 from ._pool import Origin
 from ._sockets import Refusal
 from ._transport import PINNED_PEM, TrioTransport, origin_of
@@ -79,7 +80,13 @@ class Asker:
         self._silences = Silences(limits["connect"], limits["read"], limits["write"], limits["pool"])
 
     async def get(
-        self, url: str, fields: Fields, refusal: Refusal | None = None, pinned_pem: str | None = None
+        self,
+        url: str,
+        fields: Fields,
+        refusal: Refusal | None = None,
+        pinned_pem: str | None = None,
+        *,
+        has_left: bool = False,
     ) -> Response:
         """Send a GET, following nothing, and return the answer.
 
@@ -88,6 +95,7 @@ class Asker:
             fields: The request's header.
             refusal: Says why an address must not be contacted, or nothing; only our own transport asks it.
             pinned_pem: Certificates, in PEM form, that the peer is trusted by alone.
+            has_left: Whether redirects have led here from another origin: then no key goes along, not even back home.
 
         Raises:
             TransportError: If no whole head came.
@@ -99,7 +107,7 @@ class Asker:
         plain = await self.ask_plainly("GET", url, fields, refusal=refusal, pinned_pem=pinned_pem)
         if plain is not None:
             return plain
-        return await self._get_through_httpx(url, fields, self._extensions(refusal, pinned_pem))
+        return await self._get_through_httpx(url, fields, self._extensions(refusal, pinned_pem, has_left=has_left))
 
     async def ask_plainly(
         self,
@@ -124,8 +132,8 @@ class Asker:
         trusting = origin if pinned_pem is None else origin._replace(pinned_pem=pinned_pem)
         return await self._ask_plainly(self.transport, url, trusting, question, refusal)
 
-    def _extensions(self, refusal: Refusal | None, pinned_pem: str | None) -> dict[str, Any]:
-        extensions = request_extensions(self.settings, refusal)
+    def _extensions(self, refusal: Refusal | None, pinned_pem: str | None, *, has_left: bool) -> dict[str, Any]:
+        extensions = {**request_extensions(self.settings, refusal), **({HAS_LEFT: True} if has_left else {})}
         if pinned_pem is None:
             return extensions
         if not isinstance(self.transport, TrioTransport):

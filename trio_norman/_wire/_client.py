@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
-import re
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
-    Iterable,
     Mapping,
     Sequence,
 )
@@ -28,7 +27,7 @@ from .._sansio.addresses import Vicinity
 from .._sansio.answers import error_of_status, joined_fields
 from .._sansio.jsontext import decode_json, may_be_json
 from .._sansio.limits import Limits
-from .._sansio.redaction import Secret
+from .._sansio.redaction import Secret, without_secrets
 from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
@@ -57,7 +56,6 @@ _SOCKETS = 16
 _USUAL_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": USER_AGENT}
 _WITH_CONTENT = frozenset({"POST", "PUT"})  # these tell their length even if it is 0: RFC 9110, section 8.6
 T = TypeVar("T")
-_QUERY = re.compile(rb"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -174,7 +172,7 @@ class JsonClient:
 
     def without_secrets(self, text: str) -> str:
         """Leave out of a text of the service's what must not be repeated: our key and the queries of signed URLs."""
-        return _without_secrets(text.encode(errors="replace"), (self._key,)).decode()
+        return without_secrets(text, (self._key,))
 
     @asynccontextmanager
     async def open_stream(
@@ -230,7 +228,9 @@ class JsonClient:
         return await self._asker.ask_plainly(method, target, fields, content)
 
     async def _ask_through_httpx(self, method: str, url: str, query: Mapping[str, str | int], sent: Sent) -> Response:
-        with trio.move_on_after(self.head_seconds), self._translating(method, url):
+        # Our own transport begins to count when the request is sent: neither a queue nor a long body is a silent peer.
+        watched = math.inf if self._asker.is_own else self.head_seconds
+        with trio.move_on_after(watched), self._translating(method, url):
             request = self.http_client.build_request(
                 method, url, params=dict(query), content=sent.content, headers=dict(sent.headers)
             )
@@ -278,7 +278,7 @@ class JsonClient:
         if status in REDIRECT_STATUSES:
             raise RedirectError(method, url, f"status {status} (is the base URL right?)")
         if not 200 <= status < 300:
-            raise error_of_status(method, url, status, headers, _without_secrets(body, secrets), now=now)
+            raise error_of_status(method, url, status, headers, body, now=now, secrets=secrets)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise ProtocolError(method, url, "the answer is encoded although identity was asked for")
         date, request_id = headers.get("date", ""), headers.get("x-request-id")
@@ -293,7 +293,7 @@ class JsonClient:
         except ValueError as error:
             problem = str(error)
         # Raised here and not above, where the decoder's error, which holds the whole body, would be its context.
-        start = _without_secrets(body[:4096], secrets)[:200].decode(errors="replace")
+        start = without_secrets(body[:4096].decode(errors="replace"), secrets)[:200]
         raise UndecodableResponseError(
             method, url, (f"{problem} @ $", f"content type {kind or 'none'}", f"it begins with {start!r}"), request_id
         )
@@ -307,14 +307,6 @@ def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:
     if sent is not None and sent.is_repeatable:
         return True
     return method in SAFE_METHODS or isinstance(error, ConnectError | NameResolutionError)
-
-
-def _without_secrets(body: bytes, secrets: Iterable[Secret | None]) -> bytes:
-    """Leave out what an error must not repeat: our keys, which some services quote, and the queries of signed URLs."""
-    for secret in secrets:
-        if secret:
-            body = body.replace(secret.reveal().encode(), b"<redacted>")
-    return _QUERY.sub(rb"\1?<redacted>", body)
 
 
 def _tolerated(body: bytes) -> Any:

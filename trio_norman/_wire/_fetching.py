@@ -144,7 +144,7 @@ class Fetcher:
             sent = headers_for(target, fields, first_url=url, stripped=stripped) if hops else fields
             await self._gates.wait(target)
             pin = pinned_pem if hops == 0 or origin(target) == origin(url) else None
-            response = await self._asker.get(target, sent, refusal, pin)
+            response = await self._asker.get(target, sent, refusal, pin, has_left=stripped)
             if response.status < 300 or (response.status == 416 and has_range):
                 return response, target
             try:

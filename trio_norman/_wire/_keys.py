@@ -9,7 +9,8 @@ import httpx
 from .._sansio.redaction import Secret
 from .._sansio.redirects import origin
 
-_HAS_LEFT = "trio_norman.has_left"
+#: The request extension by which a chain of redirects is known to have left its first origin.
+HAS_LEFT = "trio_norman.has_left"
 
 #: Gives the present key of a service, or None while there is none.
 Credential = Callable[[], Secret | None]
@@ -44,8 +45,8 @@ class KeyForOneOrigin(httpx.AsyncBaseTransport):
         headers = httpx.Headers(request.headers)
         headers.pop(self._header, None)
         if origin(str(request.url)) != self._origin:
-            request.extensions[_HAS_LEFT] = True  # httpx hands the extensions on to the next request of a chain
-        elif not request.extensions.get(_HAS_LEFT):
+            request.extensions[HAS_LEFT] = True  # httpx hands the extensions on to the next request of a chain
+        elif not request.extensions.get(HAS_LEFT):
             headers.update(self.key_fields())
         return await self._inner.handle_async_request(
             httpx.Request(

@@ -63,7 +63,8 @@ class PageIterator(Generic[T]):
 
     Raises:
         PagingError: When pages repeat or contradict each other; every item that was yielded before is right.
-        TrioNormanError: Whatever fetching a page raises, at the place in the list where that page would be.
+        TrioNormanError: Whatever fetching a page raises, at the place in the list where that page would be; iterating
+            on asks for it again.
         trio.ClosedResourceError: When the client is closed.
 
     Cancellation: nothing is lost; iterate on.
@@ -91,7 +92,12 @@ class PageIterator(Generic[T]):
     async def _turn_page(self) -> None:
         position = self._walk.position
         ahead = self._ahead.get(position) or self._read_ahead(position)
-        page = await ahead.receive()
+        try:
+            page = await ahead.receive()
+        except Exception:
+            if self._ahead.get(position) is ahead:
+                self._ahead.clear()  # whoever iterates on has this page asked for again, and those behind it
+            raise
         if self._ahead.pop(position, None) is not ahead:
             return  # another task took this page meanwhile
         try:
