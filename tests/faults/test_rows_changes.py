@@ -191,7 +191,7 @@ async def test_SEC_18_a_pairing_serves_one_connection_and_one_content(row: Row) 
     async with row.attempt({"f": None}, within=30) as attempt, norman(row) as client:
         async with trio.open_nursery() as nursery:
             for content in contents:
-                nursery.start_soon(lambda content=content: answer(client, echo(content)))
+                nursery.start_soon(answer, client, echo(content))
     assert attempt.error is None
     row.expect_disk(attempt, disk="D0")
     pushes = service.pushes

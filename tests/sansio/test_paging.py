@@ -75,8 +75,10 @@ def test_the_total_decides_nothing(total: int) -> None:
     walk = PageWalk(2)
     walk.accept(PageFacts(["a", "b"], has_more=True, total=total))
     assert not walk.is_over
+    assert walk.discrepancy == ""
     walk.accept(PageFacts(["c", "d"], has_more=False, total=total))
     assert walk.is_over
+    assert (walk.discrepancy == "") == (total == 4)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,15 @@ class Pump(ABC):
         """Bytes of the body that have not been moved yet."""
         return len(self._body.leading) + self._body.remaining
 
-    def move(self, fd: int, offset: int, at_most: int, *, seconds: float, tell: Callable[[int], None] = int) -> Moved:
+    def move(
+        self,
+        fd: int,
+        offset: int,
+        at_most: int,
+        *,
+        seconds: float,
+        tell: Callable[[int], object] = lambda written: None,
+    ) -> Moved:
         """Write the next bytes of the body into a file.
 
         It comes back when `at_most` bytes are written, when `seconds` are over, or within 50 ms after the calling task
