@@ -7,11 +7,15 @@ import tracemalloc
 from collections.abc import Callable
 from typing import TypeVar
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.strategies import Damage, damages
 
 T = TypeVar("T")
+
+#: Measuring makes each example dear: fewer of them than elsewhere, in `make test` and in `make soak`.
+measured = settings(max_examples=max(50, settings().max_examples // 10), deadline=None)
 
 #: What reading may cost beside what its size allows: the first call fills caches.
 _SECONDS, _SECONDS_PER_KIB = 0.05, 0.01

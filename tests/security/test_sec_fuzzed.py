@@ -20,7 +20,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzzing import spoilt, within_budget
+from tests.fuzzing import measured, spoilt, within_budget
 from tests.rest.test_rest_models import ANSWERS
 from trio_norman import errors
 from trio_norman._sansio.addresses import check_address
@@ -287,6 +287,7 @@ READERS: dict[str, tuple[Reader, Sequence[bytes], tuple[type[Exception], ...]]] 
 
 @pytest.mark.fuzz
 @pytest.mark.parametrize("what", READERS)
+@measured
 @given(data=st.data())
 def test_SEC_21_any_bytes_are_read_or_refused_within_bounds(what: str, data: st.DataObject) -> None:
     """An answer, or an error that is meant for it; time and memory in proportion to the input."""
@@ -332,6 +333,7 @@ class Caller(trio.abc.Stream):
 
 
 @pytest.mark.fuzz
+@measured
 @given(says=spoilt(*REQUESTS), step=st.integers(1, 70_000))
 def test_SEC_21_any_request_to_the_receiver_is_answered_or_dropped(says: bytes, step: int) -> None:
     """It ends; what is taken was let in, and every answer is one of the few that there are."""
@@ -355,6 +357,7 @@ def test_SEC_21_any_request_to_the_receiver_is_answered_or_dropped(says: bytes, 
 
 
 @pytest.mark.fuzz
+@measured
 @given(length=spoilt(b"5", b"-5", b"9" * 30, "٣".encode(), b"1_0", b" 7 "))
 def test_SEC_21_any_length_is_let_in_or_refused(length: bytes) -> None:
     """A status that turns it away, or none; never an exception."""
