@@ -139,7 +139,17 @@ class TransportError(TrioNormanError):
     def __str__(self) -> str:
         tries = f" (after {self.attempts} attempts)" if self.attempts > 1 else ""
         because = f": {self.reason}" if self.reason else ""
-        return f"{self.headline}: {self.method} {self.url}{because}{tries}"
+        effect = "; it may have happened all the same" if self.may_have_happened else ""
+        return f"{self.headline}: {self.method} {self.url}{because}{tries}{effect}"
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Whether a call that changes something may have had its effect, though its answer was lost: look first."""
+        return bool(self.__dict__.get("_may_have_happened", False))
+
+    def note_lost_answer(self) -> None:
+        """Remember that the service may have acted."""
+        self.__dict__["_may_have_happened"] = True
 
 
 class NameResolutionError(TransportError):

@@ -122,7 +122,7 @@ class Row:
     def show(self, place: str, thing: object) -> None:
         """Have something searched for secrets: text and bytes as they are, errors with all that hangs on them."""
         if isinstance(thing, BaseException):
-            thing = everything_about(thing)
+            thing = everything_about(thing, with_arguments=True)
         self.shown.append((place, thing if isinstance(thing, (str, bytes)) else f"{thing!r} {thing!s}"))
 
     def plant(self, name: str, data: bytes) -> Path:

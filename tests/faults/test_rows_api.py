@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -192,14 +193,38 @@ async def listed(row: Row, fault: _misbehaviour.PagingFault | None, **total: int
 @pytest.mark.emulator(checkpoints=7)
 @pytest.mark.parametrize("fault", ["lie_total", "lie_few", "lie_negative"])
 async def test_N_09_totals_that_lie(row: Row, fault: _misbehaviour.PagingFault) -> None:
-    """Success: the items decide, nothing is made ready for the total. D0.
+    """Success: the items decide, nothing is made ready for the total; the iterator's `discrepancy` notes it. D0."""
+    row.emulator.paging_fault = fault
+    names: list[str] = []
+    notes: list[str] = []
 
-    The mismatch is not noted anywhere but on the pages themselves, which keep the total as the service gave it.
-    """
-    names, attempt = await listed(row, fault)
+    async def ask(rest: RestClient) -> None:
+        items = rest.iter_user_checkpoints(limit=2)
+        async for item in items:
+            names.append(item.checkpoint_id)
+            assert items.discrepancy == "" or len(names) >= 6
+        notes.append(items.discrepancy)
+
+    attempt = await call(row, ask, memory_mib=32)
     assert attempt.error is None
     row.expect_disk(attempt, disk="D0")
     assert names == [item.checkpoint_id for item in row.emulator.checkpoints]
+    assert re.fullmatch(r"the list is said to have -?\d+ items, it has 7", notes[0])
+
+
+@pytest.mark.emulator(checkpoints=7)
+async def test_N_09_a_total_that_is_true(row: Row) -> None:
+    """Success, and nothing to note. D0."""
+    items: list[Any] = []
+
+    async def ask(rest: RestClient) -> None:
+        items.append(rest.iter_user_checkpoints(limit=2))
+        assert len([item async for item in items[0]]) == 7
+
+    attempt = await call(row, ask)
+    assert attempt.error is None
+    row.expect_disk(attempt, disk="D0")
+    assert items[0].discrepancy == ""
 
 
 @pytest.mark.emulator(checkpoints=7)

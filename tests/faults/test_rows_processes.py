@@ -98,13 +98,13 @@ class Killing:
 
 async def kill_and_kill(row: Row, rounds: int, size: int, longest: float) -> None:
     """Kill `fetch` of one large file and some small ones; write down what it cost."""
-    objects = [("f", SLOW, size), *((f"g{number}", "hdelay=0.3", 20_000) for number in range(4))]
+    objects = [("f", "rate=128k", size), *((f"g{number}", "hdelay=0.3", 20_000) for number in range(4))]
     listing, killing = list_of(row, *objects), Killing(row, rounds, signal.SIGKILL, longest)
     contents = {name: trees.bytes_of(content) for name, content in contents_of(row, *objects).items() if content}
     async with row.attempt(contents, within=3600, memory_mib=900) as attempt:
         for _ in range(rounds):
-            # What one kill costs is what came since the last note, a tenth of a second's worth of each connection.
-            code, _, _ = await killing.one(["fetch", listing, "--to", row.dest, "--max-connections", "1"])
+            # What one kill costs is what came since the last note, some milliseconds' worth of each connection.
+            code, _, _ = await killing.one(["fetch", listing, "--to", row.dest])
             assert code in (-signal.SIGKILL, 0)
             intact(row, attempt)
         listing = list_of(row, *((name, "", size) for name, _, size in objects))
@@ -323,7 +323,9 @@ async def interrupted(row: Row, rounds: int) -> None:
             intact(row, attempt)
             slowest = max(slowest, took)
             has_begun = row.dest.exists() or b"stopped by" in said
-            if has_begun and number > 0 and code != -signal.SIGINT:
+            # None of our code had run yet: Python itself says in several ways that it was interrupted.
+            is_the_interpreters = b"KeyboardInterrupt" in said and b"trio_norman/cli" not in said
+            if has_begun and number > 0 and code != -signal.SIGINT and not is_the_interpreters:
                 assert code in (130, 0), said
             if code == 130 and b"stopped by" in said:
                 assert b"Traceback" not in said
@@ -363,6 +365,7 @@ async def test_M_04_interrupted_with_ten_thousand_items_waiting(row: Row) -> Non
             took = trio.current_time() - told_at
             said = await last_words(process)
     row.show("what it said", said)
+    assert b"Traceback" not in said
     assert took < 2  # a second, and what a busy machine adds
     begun = {path.name[1:].removesuffix(".part") for path in row.dest.glob(".*.part")}
     assert 1 <= len(begun) <= 8  # of those that had received nothing yet nothing is left

@@ -185,7 +185,7 @@ async def test_R_13_a_longer_span_than_asked_for(row: Row) -> None:
     """Success: nothing of it is written, a plain request brings the whole. D2.
 
     The matrix has RANGE and D1 here. A plain request needs no range to be believed, so it is the same way out as in
-    R-02, R-04 and R-10; the error comes where there is no way out, below.
+    R-02, R-04 and R-10.
     """
     leave_partial(row, SIZE, 0, MiB, 2 * MiB, SIZE)
     attempt = await row.download("rangelong=4096", SIZE)

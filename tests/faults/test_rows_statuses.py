@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import gzip
 from itertools import pairwise
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import trio
 
+from tests.cli.commandline import COMMAND
+from tests.faults.disks import calls_in, strace
 from tests.faults.partials import leave_partial
 from tests.faults.rows import Attempt, MiB, Row
 from trio_norman import DownloadRetrying, RetryPolicy, errors
 
 SIZE = 2 * MiB
+_ERROR_BYTES = 64 * 1024  # that are kept of an error's body
+_PIECE = 256 * 1024  # that one call takes off a socket at most
 SLOW = RetryPolicy(attempts=5, initial=0.2, longest=0.4)
 
 
@@ -171,6 +177,25 @@ async def test_S_07_a_body_of_a_gib(row: Row, status: int) -> None:
     row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
     # What lies in the buffers of two sockets was sent as well.
     assert all(request.sent_bytes < 16 * MiB for request in attempt.requests)
+
+
+async def test_S_07_what_is_taken_of_a_body_of_a_gib(row: Row, tmp_path: Path) -> None:
+    """The status's own error: no more leaves the socket than the pieces that bring 64 KiB. D0."""
+    listing, log = row.tree / "home" / "list", tmp_path / "calls"
+    listing.write_text(f"{row.url('status=404&sbody=1g', signed=False)}\tf\n")
+    calls = "recvfrom,recvmsg,read,splice"
+    words = [*strace(log, "-yy", "-e", f"trace={calls}"), *COMMAND, "fetch", str(listing), "--to", str(row.dest)]
+    async with row.attempt({"f": None}, within=60) as attempt:
+        done = await trio.run_process(
+            words, capture_stderr=True, check=False, env=row.shell.environment(), cwd=row.tree
+        )
+    row.show("what it said", done.stderr)
+    row.expect_disk(attempt, disk="D0")
+    assert "404" in done.stderr.decode()
+    taken = [int(call.rpartition(" = ")[2].split()[0]) for call in calls_in(log, *calls.split(",")) if "TCP" in call]
+    print(f"\nS-07: {sum(taken)} bytes of a body of a GiB were taken")
+    assert len(attempt.requests) == 1
+    assert _ERROR_BYTES <= sum(taken) <= _ERROR_BYTES + _PIECE
 
 
 async def test_S_08_an_error_document_once(row: Row) -> None:

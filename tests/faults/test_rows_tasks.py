@@ -1,9 +1,10 @@
-"""Tasks, channels and cancelling: rows M-01 to M-03, M-05, M-06 and M-08 to M-12."""
+"""Tasks, channels and cancelling: rows M-01 to M-03 and M-05 to M-12."""
 
 from __future__ import annotations
 
 import gc
 import os
+import random
 import threading
 import time
 from collections import Counter
@@ -205,6 +206,28 @@ async def test_M_06_who_takes_the_results_is_slow(row: Row) -> None:
 
 
 # ---- many, few, closed
+
+
+async def test_M_07_a_thousand_cancelled_requests(row: Row) -> None:
+    """The next request works; no connection is left at the service, nor more than allowed at a time. D0."""
+    dice = random.Random(7)
+    async with row.attempt({"f": None}, within=30) as attempt:
+        async with row.service.create_rest_client() as rest:
+            started = trio.current_time()
+            await rest.list_training_runs()
+            longest = 20 * (trio.current_time() - started)
+
+            async def ask_and_give_up() -> None:
+                for _ in range(50):
+                    with trio.move_on_after(dice.random() ** 2 * longest):
+                        await rest.list_training_runs()
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(ask_and_give_up)
+            assert (await rest.list_training_runs()).training_runs
+            await until(lambda: row.emulator.api_connections.active <= 16)  # what was given up is let go of there
+    row.expect_disk(attempt, disk="D0")
 
 
 @pytest.mark.parametrize("fail_fast", [False, True])

@@ -19,6 +19,7 @@ from trio_norman._sansio.journal import (
     encode_release,
     encode_span,
     encode_version,
+    note_within,
 )
 from trio_norman._sansio.ranges import LARGEST_SIZE, ByteRange, merged
 
@@ -203,3 +204,9 @@ def test_a_version_line_carries_what_is_held_of_it() -> None:
     lines = encode_version(Version(9), [ByteRange(0, 2), ByteRange(4, 6)])
     read = decode(encode_header(HEADER) + encode_span(ByteRange(7, 8), synced=True) + lines)
     assert read == Journal(HEADER, Version(9), [ByteRange(0, 2), ByteRange(4, 6)], [])
+
+
+@given(age=st.floats(0, 1e9))
+def test_what_waits_for_its_note_is_little_of_what_came(age: float) -> None:
+    assert note_within(age) <= max(0.02, age / 100)
+    assert 0.02 <= note_within(age) <= 0.1

@@ -74,9 +74,9 @@ def test_an_empty_list_is_over_at_once() -> None:
 def test_the_total_decides_nothing(total: int) -> None:
     walk = PageWalk(2)
     walk.accept(PageFacts(["a", "b"], has_more=True, total=total))
-    assert not walk.is_over
+    assert (walk.is_over, walk.discrepancy) == (False, "")
     walk.accept(PageFacts(["c", "d"], has_more=False, total=total))
-    assert walk.is_over
+    assert (walk.is_over, not walk.discrepancy) == (True, total == 4)
 
 
 @pytest.mark.parametrize(

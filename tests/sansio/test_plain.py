@@ -156,13 +156,13 @@ def test_plain_parts_of_a_url_are_what_httpx_would_send(url: str) -> None:
         return
     assert parsed.raw_path == parts[1].encode()
     assert parsed.netloc == httpx.URL(parts[0]).netloc
-    assert (parsed.scheme, parsed.host, parsed.port) == _origin(httpx.URL(parts[0]))
+    assert _origin(parsed) == _origin(httpx.URL(parts[0]))
     assert not parsed.userinfo
     assert not parsed.fragment
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    return url.scheme, url.host, url.port
+def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port  # as it is sent: `host` decodes it, and fails for some that can be sent
 
 
 @pytest.mark.fuzz

@@ -10,6 +10,8 @@ import attrs
 
 from .redaction import Secret
 
+_MOST_DIGITS = 20  # of a length; it would not be read as a number if there were thousands
+
 Refusal = Literal[400, 401, 404, 405, 411, 413, 429]
 
 
@@ -56,4 +58,8 @@ class CallbackDoor:
             return 401
         if length is None and not is_chunked:
             return 411
-        return 413 if length is not None and int(length) > self.largest else None
+        if length is None:
+            return None
+        if not (length.isascii() and length.isdigit()):
+            return 400
+        return 413 if len(length) > _MOST_DIGITS or int(length) > self.largest else None

@@ -23,6 +23,7 @@ from .ranges import LARGEST_SIZE, ByteRange, merged
 
 FORMAT = 1
 LARGEST_JOURNAL = 64 * 2**20  # bytes; a larger one is not read
+_LEAST_WAIT, _LONGEST_WAIT = 0.02, 0.1  # seconds
 
 
 @attrs.frozen
@@ -72,6 +73,15 @@ def encode_version(version: Version, held: Iterable[ByteRange] = ()) -> bytes:
 def encode_span(span: ByteRange, *, synced: bool) -> bytes:
     """Return a line that notes `span` as written, or as synced to the disk."""
     return _line([span.start, span.stop, 1 if synced else 0])
+
+
+def note_within(age: float) -> float:
+    """Return for how many seconds bytes may be written before they are noted, `age` seconds after their owner began.
+
+    What is not noted is lost to a kill. It is a hundredth of what came before, or the bytes of a few milliseconds; and
+    the sidecar of a long download does not grow faster than it must.
+    """
+    return min(max(_LEAST_WAIT, age / 100), _LONGEST_WAIT)
 
 
 def encode_release() -> bytes:

@@ -38,7 +38,8 @@ class PageWalk:
     A page whose items all stood on an earlier page ends the walk with an error, and so does one on which the list
     begins again, one that announces more and holds nothing, and one for another position than was asked. Only digests
     are kept, two of each page, so memory stays small over a million items. `total` is never trusted: the items decide,
-    and where they contradict a total that should tell the list's end, the walk ends with an error as well.
+    and where they contradict a total that should tell the list's end, the walk ends with an error as well. Elsewhere
+    `discrepancy` says so.
     """
 
     limit: int
@@ -51,6 +52,15 @@ class PageWalk:
     _seen: set[bytes] = attrs.field(init=False, factory=set)
     _beginnings: set[bytes] = attrs.field(init=False, factory=set)
     _last: frozenset[str] = attrs.field(init=False, default=frozenset())
+    _count: int = attrs.field(init=False, default=0)
+    _total: int | None = attrs.field(init=False, default=None)
+
+    @property
+    def discrepancy(self) -> str:
+        """How the last total that was told differs from the items of the whole list; empty as long as it does not."""
+        if not self.is_over or self._total in (None, self._count):
+            return ""
+        return f"the list is said to have {self._total} items, it has {self._count}"
 
     def accept(self, page: PageFacts) -> list[int]:
         """Take a page in and return the indexes of its items that are new.
@@ -70,6 +80,8 @@ class PageWalk:
             self._beginnings.add(_digest(page.keys[:1]))
             self._last = frozenset(page.keys)
         self.position += 1 if self.numbered else len(page.keys)
+        self._count += len(fresh)
+        self._total = self._total if page.total is None else page.total
         self.is_over = self._ends(page)
         return fresh
 

@@ -10,6 +10,7 @@ from typing import Any
 from .expiry import renewal_age
 from .jsontext import decode_json
 
+_LAST = 2**53  # seconds; a larger number may be none that a float can hold
 _LONGEST = 10 * 365 * 86_400  # seconds; what claims more is taken for a mistake
 
 
@@ -27,7 +28,7 @@ def token_age_limit(token: str, *, now: datetime) -> float:
     end = _claims(token).get("exp")
     if isinstance(end, bool) or not isinstance(end, int | float):
         return math.inf
-    lifetime = end - now.timestamp()
+    lifetime = min(max(end, 0), _LAST) - now.timestamp()
     return max(renewal_age(lifetime) or 0.0, 0.0) if lifetime < _LONGEST else math.inf
 
 

@@ -32,14 +32,17 @@ from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
 from ..errors import (
+    AddressError,
     ConnectError,
     HeadTimeoutError,
     LimitExceededError,
     NameResolutionError,
     ProtocolError,
+    ProxyError,
     RateLimitedError,
     RedirectError,
     ServiceError,
+    TlsError,
     TransportError,
     TrioNormanError,
     UndecodableResponseError,
@@ -96,6 +99,8 @@ class Sent:
 
 
 _NOTHING = Sent()
+#: What fails before the service has done anything.
+_BEFORE_ANYTHING = (NameResolutionError, ConnectError, TlsError, ProxyError, AddressError, RedirectError)
 
 
 @attrs.define(eq=False)
@@ -154,6 +159,8 @@ class JsonClient:
                 wait = budget.after(error, now=trio.current_time(), jitter=self._luck())
                 if wait is None or not _may_repeat(method, error, sent):
                     error.attempts = budget.failures
+                    if isinstance(error, TransportError) and _may_have_acted(method, error, sent):
+                        error.note_lost_answer()
                     raise
             await trio.sleep(wait)
 
@@ -307,6 +314,11 @@ def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:
     if sent is not None and sent.is_repeatable:
         return True
     return method in SAFE_METHODS or isinstance(error, ConnectError | NameResolutionError)
+
+
+def _may_have_acted(method: str, error: TransportError, sent: Sent | None) -> bool:
+    changes = method not in SAFE_METHODS and not (sent is not None and sent.is_repeatable)
+    return changes and not isinstance(error, _BEFORE_ANYTHING)
 
 
 def _tolerated(body: bytes) -> Any:

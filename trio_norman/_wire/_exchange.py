@@ -13,6 +13,7 @@ import h11
 import httpx
 import trio
 
+from .._sansio.retrying import SAFE_METHODS
 from . import _heads, _sockets
 from ._heads import Head, HeadLimits, Question
 
@@ -20,8 +21,6 @@ from ._heads import Head, HeadLimits, Question
 _HEAD_PIECE_BYTES = 128 * 1024
 #: A body up to this length, in bytes, travels with its head in one packet.
 JOINED_BODY_BYTES = 64 * 1024
-#: RFC 9110, section 9.2.2. Any other request may take effect twice if it is sent twice.
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 def _seconds(given: float | None) -> float:
@@ -82,9 +81,9 @@ class Exchange:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether the request can be sent again, and does no more harm twice than once."""
+        """Whether the request can be sent again, and changes nothing: the answer may be all that was lost."""
         has_body = isinstance(self._question.stream, httpx.ByteStream) or not self._is_body_begun
-        return has_body and self._question.method in _IDEMPOTENT
+        return has_body and self._question.method in SAFE_METHODS
 
     async def run(self) -> Answer:
         """Send the request, or as much of it as the peer waits for, and receive the final head.

@@ -62,7 +62,15 @@ class Pump(ABC):
         """Bytes of the body that have not been moved yet."""
         return len(self._body.leading) + self._body.remaining
 
-    def move(self, fd: int, offset: int, at_most: int, *, seconds: float) -> Moved:
+    def move(
+        self,
+        fd: int,
+        offset: int,
+        at_most: int,
+        *,
+        seconds: float,
+        tell: Callable[[int], object] = lambda written: None,
+    ) -> Moved:
         """Write the next bytes of the body into a file.
 
         It comes back when `at_most` bytes are written, when `seconds` are over, or within 50 ms after the calling task
@@ -73,6 +81,7 @@ class Pump(ABC):
             offset: Where in it the next byte goes.
             at_most: Number of bytes, at most `left`.
             seconds: Longest stay.
+            tell: Is told after each step how many bytes this visit has written so far.
 
         Raises:
             OSError: If the file cannot be written; nothing was, then, in this visit.
@@ -90,6 +99,7 @@ class Pump(ABC):
                     moved += step
                     self._ready -= step
                     self._body.remaining -= step
+                    tell(moved)
                 else:
                     self._waiting.poll(_NAP * 1000)
                 if time.monotonic() >= end or _is_cancelled():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,10 +69,12 @@ async def fetch(
 
 async def sources(lines: ListFile, board: Board) -> AsyncGenerator[Source, None]:
     """Yield what the lines describe."""
-    async for entry in lines.entries():
-        if not board.is_listed:
-            board.expect(entry.size)
-        yield Source.from_url(entry.url, entry.name, size_bytes=entry.size, digests=entry.digests)
+    async with aclosing(lines.entries()) as entries:
+        async for entry in entries:
+            if not board.is_listed:
+                board.expect(entry.size)
+            source = Source.from_url(entry.url, entry.name, size_bytes=entry.size, digests=entry.digests)
+            yield source  # noqa: ASYNC119 (the batch closes this generator)
     board.is_listed = True
 
 

@@ -15,6 +15,7 @@ from typing import Any, Unpack, cast
 
 import trio
 from hypercorn.config import Config
+from hypercorn.events import Event, Updated
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -141,9 +142,24 @@ async def _serve_api(emulator: Emulator, app: Callable[[], ASGIApp], stream: Ser
     with emulator.api_connections.one_more():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_close_when_cancelled, below)
-            await TCPServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, Joining(stream)))
+            await _ApiServer(wrapped, config, WorkerContext(None), ConnectionState({}), cast(Any, Joining(stream)))
             nursery.cancel_scope.cancel(reason="the connection is closed")
     emulator.drops.pop(client, None)
+
+
+class _ApiServer(TCPServer):
+    """Lets go of a connection whose client has left: there hypercorn waits for the next request, until it is idle."""
+
+    _has_left = False
+
+    async def _read_data(self) -> None:
+        await super()._read_data()
+        self._has_left = True
+        await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        if not (self._has_left and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 def _reset(stream: trio.SocketStream) -> None:

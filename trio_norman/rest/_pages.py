@@ -77,6 +77,14 @@ class PageIterator(Generic[T]):
     _items: deque[T] = attrs.field(init=False, factory=deque)
     _ahead: dict[int, _Ahead[T]] = attrs.field(init=False, factory=dict)  # by position
 
+    @property
+    def discrepancy(self) -> str:
+        """How the total that the service told differs from the items that came; empty if it does not, or not yet.
+
+        The items are right: a total is the service's word, and the list may have changed meanwhile.
+        """
+        return self._walk.discrepancy
+
     def __aiter__(self) -> Self:
         return self
 

@@ -22,6 +22,7 @@ from .._sansio.journal import (
     encode_release,
     encode_span,
     encode_version,
+    note_within,
 )
 from .._sansio.ranges import ByteRange, merged
 from .._wire._pump import Moved, Pump, persistently
@@ -33,6 +34,7 @@ _CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, whic
 _CHANGED = "somebody changed the partial file"
 _LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
+_MOST_SPANS = 1024  # that are remembered before they are joined
 
 
 @attrs.define(eq=False)
@@ -49,6 +51,7 @@ class Part:
     _is_doubtful: bool = attrs.field(init=False, default=False)  # a sync has failed
     _reached: int = attrs.field(init=False, default=0)  # where the last byte of ours ends
     _written: list[ByteRange] = attrs.field(init=False, factory=list)  # since the last sync
+    _began: float = attrs.field(init=False, factory=time.monotonic)
 
     @classmethod
     def claim(cls, folder: Folder, name: str, identity: str, version: Version) -> Self:
@@ -124,12 +127,21 @@ class Part:
         return span
 
     def take_from(self, pump: Pump, offset: int, at_most: int, *, seconds: float) -> Moved:
-        """Let a pump write into the file, and note in the sidecar what it brought; see `Pump.move`."""
+        """Let a pump write into the file, and note in the sidecar what it brings while it does; see `Pump.move`."""
+        noted, noted_at = offset, time.monotonic()
+
+        def note(count: int) -> None:
+            nonlocal noted, noted_at
+            now = time.monotonic()
+            if now - noted_at >= note_within(now - self._began):
+                self._take_down(ByteRange(noted, offset + count))
+                noted, noted_at = offset + count, now
+
         with local_errors(self.name):
             self._check_length()
-            moved = pump.move(self._fd, offset, at_most, seconds=seconds)
-            if moved.count:
-                self._take_down(ByteRange(offset, offset + moved.count))
+            moved = pump.move(self._fd, offset, at_most, seconds=seconds, tell=note)
+            if offset + moved.count > noted:
+                self._take_down(ByteRange(noted, offset + moved.count))
         return moved
 
     def _check_length(self) -> None:
@@ -142,13 +154,16 @@ class Part:
         self._reached = max(self._reached, span.stop)
         self._note(encode_span(span, synced=False))
         self._written.append(span)
+        if len(self._written) >= _MOST_SPANS:
+            many, self._written = self._written, []
+            self._written += merged(many)
 
     def sync(self) -> None:
         """Bring everything written so far to the disk, then note that it is there."""
         with local_errors(self.name):
-            written, self._written = merged(self._written), []
+            written, self._written = self._written, []
             self._bring_to_disk(os.fdatasync)
-            self._note(b"".join(encode_span(span, synced=True) for span in written))
+            self._note(b"".join(encode_span(span, synced=True) for span in merged(written)))
 
     def may_have_holes(self) -> bool:
         """Whether less is on disk than the size says: somebody has cut the file, or the file system compresses it."""

@@ -21,7 +21,7 @@ from ._part import Part
 from ._shop import Shop
 
 _BLOCK = 2**20  # bytes that are written at once
-_PATIENCE = 0.5  # seconds after which a smaller block is written too, so that a slow body is not lost to a kill
+_PATIENCE = 0.1  # seconds after which a smaller block is written too, so that a slow body is not lost to a kill
 _SYNC_EVERY = 64 * 2**20  # bytes after which a durable download brings its journal to the disk
 
 # Bytes that one visit to a worker thread may bring; another lane can be given none of them, so it is no more than the
