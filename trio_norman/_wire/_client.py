@@ -258,14 +258,16 @@ class JsonClient:
 
     async def _body(self, method: str, url: str, response: Response) -> bytes:
         whole = response.whole() if response.status < 300 else None
-        if whole is not None and len(whole) <= self.limits.answer_bytes:
+        if whole is not None:
+            if len(whole) > self.limits.answer_bytes:
+                raise LimitExceededError(method, url, "the answer", self.limits.answer_bytes)
             return whole
         with trio.move_on_after(self.head_seconds):
-            return await self._gathered(method, url, response, bytearray(whole or b""))
+            return await self._gathered(method, url, response)
         raise HeadTimeoutError(method, url, f"no whole answer within {self.head_seconds:g} s")
 
-    async def _gathered(self, method: str, url: str, response: Response, body: bytearray) -> bytes:
-        chunks = aiter(response.body)
+    async def _gathered(self, method: str, url: str, response: Response) -> bytes:
+        body, chunks = bytearray(), aiter(response.body)
         try:
             with errors_translated(method, url, in_body=True):
                 async for chunk in chunks:
