@@ -105,6 +105,7 @@ WRONG = [
     ({"checkpoint_id": None}, "expected str, got NoneType @ $.checkpoints[3].checkpoint_id"),
     ({"checkpoint_id": "c", "size_bytes": "5"}, "expected int, got str @ $.checkpoints[3].size_bytes"),
     ({"checkpoint_id": "c", "size_bytes": True}, "expected int, got bool @ $.checkpoints[3].size_bytes"),
+    ({"checkpoint_id": "c", "size_bytes": -1}, "'size_bytes' must be >= 0: -1 @ $.checkpoints[3]"),
     ({"checkpoint_id": "c", "size_bytes": 1.5}, "expected int, got float @ $.checkpoints[3].size_bytes"),
     ([], "expected an object, got list @ $.checkpoints[3]"),
 ]

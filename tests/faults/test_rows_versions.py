@@ -82,6 +82,15 @@ async def test_V_03_changed_without_an_etag(row: Row) -> None:
     assert attempt.result.received_bytes == SIZE
 
 
+async def test_V_03_changed_and_only_a_date_tells(row: Row) -> None:
+    """Success: two dates that are old enough to be strong contradict each other. D2."""
+    before = "Mon, 01 Jan 2024 00:00:00 GMT"
+    leave_partial(row, SIZE, 0, MiB, validator=before)
+    attempt = await row.download("flip=0&noifrange=1&etag=none&nodigest=1", SIZE, version=1)
+    row.expect(attempt, disk="D2", requests=2)
+    assert conditions(attempt) == [before, None]
+
+
 async def test_V_03_changed_and_only_the_caller_knows_the_digest(row: Row) -> None:
     """Success: the mixture does not verify and is fetched anew. D2."""
     leave_partial(row, SIZE, 0, MiB, validator=None)
@@ -137,6 +146,7 @@ VALIDATORS = {
     "an old date": ("etag=none", True),
     "a date of just now": ("etag=none&lm=30", None),
     "neither": ("etag=none&lm=none", None),
+    "a tag that no header takes back": ('etag=none&lm=none&hdr=ETag: "caf\xe9"', None),
 }
 
 

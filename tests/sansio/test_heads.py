@@ -238,6 +238,9 @@ def test_what_two_answers_say_together_contradicts_neither(one: Version, other: 
     assert both.digests == {**one.digests, **other.digests}
 
 
+MONDAY, TUESDAY = "Mon, 01 Jan 2024 00:00:00 GMT", "Tue, 02 Jan 2024 00:00:00 GMT"
+
+
 @pytest.mark.parametrize(
     ("new", "old", "difference"),
     [
@@ -246,6 +249,9 @@ def test_what_two_answers_say_together_contradicts_neither(one: Version, other: 
         (Version(5, '"b"'), Version(5, '"a"'), "the ETag changed"),
         (Version(5, '"a"', {"md5": "00"}), Version(5, '"a"', {"md5": "11"}), "the announced md5 changed"),
         (Version(5, '"a"', {"md5": "00"}), Version(5, None, {"sha1": "11"}), ""),
+        (Version(5, TUESDAY), Version(5, MONDAY), "the Last-Modified changed"),
+        (Version(5, "Monday, 01-Jan-24 00:00:00 GMT"), Version(5, MONDAY), ""),
+        (Version(5, '"a"'), Version(5, MONDAY), ""),
     ],
 )
 def test_a_difference_is_named(new: Version, old: Version, difference: str) -> None:

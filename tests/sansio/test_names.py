@@ -47,6 +47,7 @@ def test_plain_names_are_kept_exactly(name: str) -> None:
         "a\x00b", "a\nb", "a\x1bb", "a\x7fb", "a\x85b", "a\u200bb", "a\u202eb", "a\u2066b", "a\u2028b", "\ufeffa",
         "a\ud800", "-rf", "~", "~root", " a", "a ", "a.", "a...", "\u3000a", "a\xa0",
         "CON", "con", "con.txt", "Aux.tar.gz", "nul .x", "COM1", "lpt9.log", "com\u00b9", "CONIN$", "clock$",
+        ".f.part", ".f.PART.json", ".f.part.json.take", ".f.0a1b2c3d.part",
     ],
 )  # fmt: skip
 def test_names_that_are_more_than_a_name_somewhere_are_refused(text: str) -> None:
@@ -55,7 +56,23 @@ def test_names_that_are_more_than_a_name_somewhere_are_refused(text: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", [".hidden", "a b", "a.b.c", "console", "com", "com10", "nul2", "x~", "x-y", "漢字", "ﬁ"]
+    "text",
+    [
+        ".hidden",
+        "f.part",
+        ".part",
+        ".f.parts",
+        "a b",
+        "a.b.c",
+        "console",
+        "com",
+        "com10",
+        "nul2",
+        "x~",
+        "x-y",
+        "漢字",
+        "ﬁ",
+    ],
 )
 def test_names_that_only_look_odd_are_kept(text: str) -> None:
     assert safe_name(text) == text

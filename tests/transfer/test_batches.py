@@ -96,6 +96,12 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.parametrize("size", [-1, 2**63])
+def test_a_length_that_none_has_is_refused_when_it_is_given(size: int) -> None:
+    with pytest.raises(errors.ConfigurationError, match=f"no object has {size} bytes"):
+        Source.from_url("https://example.org/f", "f", size_bytes=size)
+
+
 async def test_no_name_leads_out_of_the_destination(emulator: Emulator, dest: Destination) -> None:
     sources = [Source.from_url(emulator.blob_url(10), name) for name in [*HOSTILE, "fine"]]
     async with download_many(sources, dest.path) as downloads:

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trustme
 
+from tests.wire.test_transport_peer import answering_once, serving
 from trio_norman import ConnectionSettings, RetryPolicy, Secret, Source, download_many, errors
 from trio_norman._wire._asking import Asker
 from trio_norman._wire._fetching import Fetcher, open_fetcher
@@ -180,6 +181,14 @@ async def test_cookies_are_never_kept(emulator: Emulator) -> None:
             async with fetcher.fetch(Secret(url)) as answer:
                 assert [chunk async for chunk in answer.chunks()]
     assert all("cookie" not in request.headers for request in emulator.requests.of("storage"))
+
+
+async def test_an_error_whose_explanation_is_garbled_is_still_that_error() -> None:
+    garbled = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    async with serving(answering_once(garbled)) as peer, open_fetcher() as fetcher:
+        with pytest.raises(errors.NotFoundError):
+            async with fetcher.fetch(Secret(f"http://127.0.0.1:{peer.port}/f")):
+                pytest.fail("there is no answer to give")
 
 
 async def test_an_error_explains_itself_safely(emulator: Emulator) -> None:

@@ -19,7 +19,8 @@ from .digests import announced_digests, contradiction
 from .ranges import LARGEST_SIZE, ByteRange, ContentRange
 from .times import http_date
 
-_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
+#: Without the bytes above 0x7F that RFC 9110, section 8.8.3, allows: not every header that goes back can hold them.
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]*"')
 
 
 @attrs.frozen
@@ -37,9 +38,9 @@ class Version:
         """Return what shows that two answers speak of different versions, empty if nothing does."""
         if None not in (self.size, other.size) and self.size != other.size:
             return f"the size was {other.size} and is {self.size}"
-        both_tags = [v.validator for v in (self, other) if v.validator is not None and v.validator.startswith('"')]
-        if len(both_tags) == 2 and both_tags[0] != both_tags[1]:
-            return "the ETag changed"
+        changed = _changed_validator(self.validator, other.validator)
+        if changed:
+            return f"the {changed} changed"
         algorithm = contradiction(other.digests, self.digests)
         return f"the announced {algorithm} changed" if algorithm else ""
 
@@ -54,6 +55,15 @@ class Version:
     def may_be_combined(self) -> bool:
         """Whether spans of two answers can be told to be of one version: by validator, or in the end by digest."""
         return self.validator is not None or bool(self.digests)
+
+
+def _changed_validator(now: str | None, before: str | None) -> str:
+    """Return which validator two answers contradict each other in; a tag and a date cannot be compared."""
+    if now is None or before is None or now == before or now.startswith('"') != before.startswith('"'):
+        return ""
+    if now.startswith('"'):
+        return "ETag"
+    return "" if http_date(now) == http_date(before) else "Last-Modified"  # one moment may be written in three ways
 
 
 #: Of which nothing is known yet.

@@ -19,6 +19,9 @@ _DEVICES = frozenset(
     + [f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"]
 )
 
+#: What downloads keep beside the files that they make: partials, journals, claims.
+_OURS = re.compile(r"\..+\.part(?:\.json(?:\..+)?)?", re.IGNORECASE | re.DOTALL)
+
 #: Beyond doubt once it is no device: no dot or space at an end, nothing but what every system takes for itself.
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,200}[A-Za-z0-9_\-])?")
 
@@ -28,8 +31,8 @@ def safe_name(text: str) -> str:
 
     Raises:
         ValueError: With what is wrong: empty, ``.`` or ``..``, a separator or one of ``:*?"<>|``, control, bidi or
-            invisible characters, a leading ``-`` or ``~``, a trailing dot or space, a device name, or more than
-            255 bytes of UTF-8.
+            invisible characters, a leading ``-`` or ``~``, a trailing dot or space, a device name, the form of our own
+            partial files (``.*.part``, ``.*.part.json``), or more than 255 bytes of UTF-8.
     """
     if _PLAIN.fullmatch(text) and text.partition(".")[0].lower() not in _DEVICES:  # nearly always
         return text
@@ -53,6 +56,8 @@ def _problem(name: str) -> str:
         return "the name starts with '-', '~' or a space, or ends with a dot or a space"
     if name.split(".")[0].rstrip().casefold() in _DEVICES:
         return "the name is a device on some systems"
+    if _OURS.fullmatch(collision_key(name)):
+        return "the name has the form of a partial file"
     if len(name.encode()) > LONGEST_NAME:
         return f"the name is longer than {LONGEST_NAME} bytes"
     return ""

@@ -18,9 +18,9 @@ from .._sansio.redaction import Secret
 from .._sansio.redirects import REDIRECT_STATUSES, headers_for, next_hop, origin
 from .._sansio.targets import plain_parts
 from ..errors import (
-    InterruptedTransferError,
     ProtocolError,
     ProxyError,
+    TransportError,
     TrioNormanError,
 )
 from ._asking import Asker, Fields, Response
@@ -207,8 +207,8 @@ class Fetcher:
                         body += chunk[: most - len(body)]
                         if len(body) >= most:
                             break
-            except InterruptedTransferError:
-                body += b""  # an error whose explanation was cut short is still that error
+            except TransportError:
+                body += b""  # an error whose explanation was cut short, or garbled, is still that error
         headers, now = joined_fields(response.fields), datetime.now(UTC)
         return error_of_status("GET", target, response.status, headers, bytes(body), now=now)
 

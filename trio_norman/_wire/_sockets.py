@@ -27,8 +27,7 @@ PIECE_BYTES = 256 * 1024
 #: Longest TLS record, in bytes (RFC 8446, section 5.1): a TLS socket never gives more at once.
 _RECORD_BYTES = 16 * 1024
 _HEAD_START = 0.25  # seconds until the next address is tried as well (RFC 8305, section 5)
-_NOTHING_YET = (BlockingIOError, ssl.SSLWantReadError)
-_FULL = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)  # either call may want either direction
 
 
 class AddressRefusedError(OSError):
@@ -137,7 +136,7 @@ def is_quiet(sock: socket.socket) -> bool:
     """
     try:
         sock.recv(1)
-    except _NOTHING_YET:
+    except _NOT_NOW:
         return True
     except OSError:
         return False
@@ -217,7 +216,7 @@ async def send_all(
         while view:
             try:
                 view = view[sock.send(view) :]
-            except _FULL as full:
+            except _NOT_NOW as full:
                 if is_answered():
                     return False
                 waiting = trio.lowlevel.wait_readable if isinstance(full, ssl.SSLWantReadError) else _wait_either
@@ -250,7 +249,7 @@ def reason(error: OSError) -> str:
 def _read_or_none(sock: socket.socket, at_most: int) -> bytes | None:
     try:
         return _read(sock, at_most)
-    except _NOTHING_YET:
+    except _NOT_NOW:
         return None
 
 
@@ -281,7 +280,7 @@ async def _persist(
             return attempt()
         except ssl.SSLWantWriteError:
             waiting = trio.lowlevel.wait_writable
-        except _NOTHING_YET:
+        except _NOT_NOW:
             pass
         await _wait(waiting, sock, deadline)
 

@@ -19,10 +19,12 @@ from .._sansio.redaction import Secret
 from .._sansio.times import Timestamp
 from .._sansio.wiremodels import LATER
 
+_LENGTH = attrs.validators.optional(attrs.validators.ge(0))
 
-def _later(default: Any = None) -> Any:
+
+def _later(default: Any = None, validator: Any = None) -> Any:
     """Make a field that the classic dialect does not know."""
-    return attrs.field(default=default, kw_only=True, hash=False, metadata={LATER: True})
+    return attrs.field(default=default, validator=validator, kw_only=True, hash=False, metadata={LATER: True})
 
 
 class CheckpointType(StrEnum):
@@ -113,7 +115,7 @@ class Weight(Model):
     created_at: Timestamp | None = None
     updated_at: Timestamp | None = None
     name: str | None = _later()
-    size_bytes: int | None = _later()
+    size_bytes: int | None = _later(validator=_LENGTH)
 
 
 @attrs.frozen
@@ -188,7 +190,7 @@ class Checkpoint(Model):
     checkpoint_type: CheckpointType | str | None = None
     time: Timestamp | None = None
     path: str | None = None
-    size_bytes: int | None = None
+    size_bytes: int | None = attrs.field(default=None, validator=_LENGTH)
     training_run_id: str | None = None
     name: str | None = _later()
     status: str | None = _later()

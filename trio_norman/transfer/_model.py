@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypedDict
 import attrs
 
 from .._sansio.digests import normal_digest
-from .._sansio.ranges import ByteRange
+from .._sansio.ranges import LARGEST_SIZE, ByteRange
 from .._sansio.redaction import Secret, public_url
 from .._sansio.retrying import RetryPolicy
 from .._sansio.stalling import StallLimit
@@ -57,6 +57,11 @@ def _normal_digests(digests: Mapping[str, str]) -> dict[str, str]:
         raise ConfigurationError(f"a digest cannot be compared: {error}") from None
 
 
+def _a_length(_: Any, __: Any, size: int | None) -> None:
+    if size is not None and not 0 <= size <= LARGEST_SIZE:
+        raise ConfigurationError(f"no object has {size} bytes", "give the length in bytes, or None if it is not known")
+
+
 @attrs.frozen
 class Source:
     """One file to bring home.
@@ -72,13 +77,13 @@ class Source:
         fingerprint: What else tells two sources of one identity apart while a batch lasts; it is written nowhere.
 
     Raises:
-        ConfigurationError: If a digest has an unknown name or is no digest.
+        ConfigurationError: If a digest has an unknown name or is no digest, or the length is none.
     """
 
     name: str
     link: Callable[[], Awaitable[Link]] = attrs.field(repr=False)
     identity: str
-    size_bytes: int | None = None
+    size_bytes: int | None = attrs.field(default=None, validator=_a_length)
     digests: Mapping[str, str] = attrs.field(factory=dict, converter=_normal_digests)
     item: Any = None
     is_renewable: bool = True
