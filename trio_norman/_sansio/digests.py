@@ -107,8 +107,8 @@ def announced_digests(headers: Iterable[tuple[str, str]], *, whole_body: bool) -
         elif name == "content-md5" and whole_body:
             found["md5"] = _hex_of_base64(value)
         elif name == "x-cos-hash-crc64ecma":
-            is_number = re.fullmatch(r"\d{1,20}", value.strip(), re.ASCII)
-            found["crc64xz"] = f"{int(value):016x}" if is_number else value.strip()
+            number = value.strip()  # of more than int() takes for space
+            found["crc64xz"] = f"{int(number):016x}" if re.fullmatch(r"\d{1,20}", number, re.ASCII) else number
         elif name.startswith("x-amz-checksum-") and "-" not in value and whole_body:
             _collect(found, name.removeprefix("x-amz-checksum-"), value)
     return found
