@@ -114,6 +114,9 @@ async def test_mistakes_have_their_exit_codes_and_one_line(tmp_path: Path) -> No
             (["invoke", "echo", "--input", "Input"], 2, "TITLE=VALUE"),
             (["invoke", "echo", "--input", "Imput=x"], 2, "no input called"),
             (["invoke", "echo", "--input", "Input=x", "--output", "Output=there"], 8, "--force"),
+            (["invoke", "echo", "--input", "Input=x", "--max-seconds", "-1"], 2, "--max-seconds"),
+            (["invoke", "echo", "--input", "Input=x", "--max-seconds", "nan"], 2, "--max-seconds"),
+            (["models", "upload", "typo.json", "--max-seconds", "0"], 2, "--max-seconds"),
             (["signup", "ada"], 1, "name is taken"),
             (["assets", "download", "nobody", "--to", "x"], 3, "there is no model"),
         ]

@@ -347,6 +347,18 @@ async def test_a_flag_that_never_finishes_ends_with_the_time_limit_and_is_named(
         assert caught.value.orphans
 
 
+@pytest.mark.parametrize("max_seconds", [0, -1, float("nan")])
+async def test_a_time_limit_that_is_none_is_refused_before_anything_is_asked(
+    autojump_clock: MockClock, max_seconds: float
+) -> None:
+    async with open_in_memory() as (emulator, norman):
+        with pytest.raises(ValueError, match="max_seconds"):
+            await norman.invoke(echo("x"), max_seconds=max_seconds)
+        with pytest.raises(ValueError, match="max_seconds"):
+            await norman.upload_model(model({"File": b"w"}), max_seconds=max_seconds)
+        assert asked(emulator) == []
+
+
 async def test_a_model_that_fails_is_told_with_the_services_own_words(autojump_clock: MockClock) -> None:
     async with open_in_memory() as (emulator, norman):
 

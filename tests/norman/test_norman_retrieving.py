@@ -78,7 +78,7 @@ async def test_a_stream_that_failed_never_ends_quietly(
     autojump_clock: MockClock, fault: str, kind: type[TransportError]
 ) -> None:
     async with open_large() as (emulator, invocation):
-        emulator.norman.inject_retrieval(**{fault: 1 << 20})
+        emulator.norman.inject_retrieval(None, **{fault: 1 << 20})
         async with invocation.outputs["Output"] as stream:
             with pytest.raises(kind):
                 await read_on(stream)

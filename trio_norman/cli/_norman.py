@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import trio
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from .. import Norman, OpenInvocation
 from .._sansio.redaction import Secret, printable
@@ -27,7 +28,7 @@ from ._output import say
 from ._progress import open_display
 from ._views import Column
 
-Seconds = Annotated[float, Parameter(show_default=True)]
+Seconds = Annotated[float, Parameter(validator=Number(gt=0), show_default=True)]
 _SHOWN = 64 * 1024  # bytes of an output that are written to stdout
 
 _MODELS = (

@@ -22,7 +22,7 @@ from ._providing import OnUpload, Provision, lost_answer_noted, orphans_noted, p
 from ._resolving import Resolved, resolve
 from ._retrieve import Retrieval
 from ._session import Session
-from ._waiting import wait_until_finished
+from ._waiting import check_limit, wait_until_finished
 from ._words import ConsumeMode, InputSource
 
 Output = bytearray | Retrieval
@@ -91,6 +91,7 @@ async def run_invocation(
     session: Session, given: InvocationConfig | Mapping[str, Any], *, seconds: float, note: OnUpload | None
 ) -> tuple[OpenInvocation, InvocationConfig]:
     """Invoke a model and return once its outputs are there; raises as `Norman.invoke`."""
+    check_limit(seconds)
     config = read_config(InvocationConfig, given)
     data = {
         each.display_title: await resolve(repr(each.display_title), each.data, each.source) for each in config.inputs
