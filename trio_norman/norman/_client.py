@@ -217,10 +217,11 @@ class Norman(Block):
         call = api.create_models([model_of(wanted, account.id, Timestamp.at(datetime.now(UTC)))])
         with lost_answer_noted(f"model {wanted.name!r}"):
             made = await session.ask(call)
-        names = sorted(asset.asset_name for asset in made[0].assets) if made else []
-        if names != sorted(data):
-            problem = f"expected one model with the assets {', '.join(sorted(data))} @ $"
-            raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
+            with orphans_noted(*(f"model {each.id}" for each in made)):
+                names = sorted(asset.asset_name for asset in made[0].assets) if made else []
+                if names != sorted(data):
+                    problem = f"expected one model with the assets {', '.join(sorted(data))} @ $"
+                    raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
         model = made[0]
         with session.in_use(), orphans_noted(f"model {model.id}"):
             provisions = [Provision.of_asset(asset, data[asset.asset_name]) for asset in model.assets]

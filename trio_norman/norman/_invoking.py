@@ -106,8 +106,9 @@ async def run_invocation(
     with orphans_noted(f"invocation {invocation.id}"):
         titles = [[each.display_title for each in entries] for entries in (invocation.inputs, invocation.outputs)]
         check_entries(config, titles[0], titles[1], model is not None)
+        outputs = _outputs(session, invocation)
         await _provided(session, invocation, data, seconds=seconds, note=note)
-    return OpenInvocation(invocation, _outputs(session, invocation), session), config
+    return OpenInvocation(invocation, outputs, session), config
 
 
 async def _provided(
@@ -134,9 +135,9 @@ async def _created(session: Session, name: str) -> Invocation:
     call = api.create_invocations_by_name({name: 1})
     with lost_answer_noted(f"an invocation of {name!r}"):
         found = await session.ask(call)
-    if not found:
-        problem = "expected one invocation, got none @ $"
-        raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
+        if not found:
+            problem = "expected one invocation, got none @ $"
+            raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
     return found[0]
 
 
