@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Any, NoReturn, final
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ from .targets import plain_parts
 
 REDACTED = "<redacted>"
 SHOWN_URL_LENGTH = 2000  # characters
+_CUT = "…"  # stands where a text was shortened
 SHOWN_LENGTH = 200  # characters of a peer's text that an error repeats
 
 
@@ -57,6 +60,24 @@ class Secret:
         raise TypeError("a Secret is not pickled: it would end up readable wherever the pickle is kept")
 
 
+def without_secrets(text: str, secrets: Iterable[Secret]) -> str:
+    """Leave secrets out of a peer's text.
+
+    Where it was cut, the beginning of a secret may stand at its end: that is left out, too, unless it is shorter than
+    four characters, which give nothing away and may be anything.
+    """
+    words = sorted({secret.reveal() for secret in secrets if secret}, key=len, reverse=True)
+    if not words:
+        return text
+    text = re.sub("|".join(map(re.escape, words)), REDACTED, text)  # the longest first: it may hold a shorter one
+    if text.endswith(_CUT):
+        shown = text.removesuffix(_CUT)
+        lengths = (count for word in words for count in range(len(word), 3, -1) if shown.endswith(word[:count]))
+        there = max(lengths, default=0)
+        text = f"{shown[:-there]}{REDACTED}{_CUT}" if there else text
+    return text
+
+
 def public_url(url: object) -> str:
     """Return scheme, host, port and path of `url`: what an error or a log may show.
 
@@ -88,9 +109,9 @@ def printable(text: str, *, at_most: int = SHOWN_LENGTH) -> str:
     """
     some = text[: at_most + 1]
     if some.isascii() and some.isprintable():  # nearly always
-        return some if len(some) <= at_most else f"{some[:at_most]}…"
+        return some if len(some) <= at_most else f"{some[:at_most]}{_CUT}"
     shown = "".join(_escaped(character) if _is_unsafe(character) else character for character in some)
-    return shown if len(shown) <= at_most else f"{shown[:at_most]}…"
+    return shown if len(shown) <= at_most else f"{shown[:at_most]}{_CUT}"
 
 
 def _is_unsafe(character: str) -> bool:

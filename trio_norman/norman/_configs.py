@@ -137,7 +137,7 @@ class ModelConfig(Config):
     request_type: RequestType | str = RequestType.POST
     output_format: OutputFormat | str = OutputFormat.JSON
     url: str | None = None
-    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False, repr=False)  # may hold a key
 
 
 def read_config(kind: type[C], given: C | Mapping[str, Any]) -> C:

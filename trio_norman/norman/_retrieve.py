@@ -170,7 +170,7 @@ class Retrieval(Block):
 
     @property
     def _fetch(self) -> Fetch:
-        return self._session.fetch if self._token is None else self._session.fetcher_with(self._token).fetch
+        return self._session.fetch if self._token is None else self._session.fetch_with(self._token)
 
     def _open_answer(self) -> Answer:
         if self._answer is None:
