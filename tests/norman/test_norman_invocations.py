@@ -264,6 +264,7 @@ async def test_inputs_with_a_default_may_be_left_out(autojump_clock: MockClock) 
             signature("Words"),
             signature("Tone", default_value="loud"),
             signature("Mood", hidden=True, default_value="glad"),
+            signature("Name", default_value=""),
         ]
         await norman.upload_model(model({"File": b"w"}, inputs))
         given_ = {"model_name": "shouter", "inputs": [{"display_title": "Words", "data": "hello"}]}
@@ -273,6 +274,8 @@ async def test_inputs_with_a_default_may_be_left_out(autojump_clock: MockClock) 
             run = invocation.invocation
             tone = norman.retrieve.get_invocation_input(None, run.account_id, run.model_id, run.id, entries["Tone"])
             assert await tone.read() == b"loud"
+            ids = (run.account_id, run.model_id, run.id, entries["Name"])
+            assert await norman.retrieve.get_invocation_input(None, *ids).read() == b""
 
 
 async def test_a_service_that_does_not_list_by_name_is_asked_without(autojump_clock: MockClock) -> None:

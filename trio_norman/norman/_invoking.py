@@ -19,11 +19,11 @@ from ._configs import InvocationConfig, read_config
 from ._constraints import QueryConstraints
 from ._models import Invocation, Model
 from ._providing import OnUpload, Provision, lost_answer_noted, orphans_noted, provide_all
-from ._resolving import Resolved, resolve
+from ._resolving import Resolved, default_data, resolve
 from ._retrieve import Retrieval
 from ._session import Session
 from ._waiting import check_limit, wait_until_finished
-from ._words import ConsumeMode, InputSource
+from ._words import ConsumeMode
 
 Output = bytearray | Retrieval
 _UNANSWERABLE = frozenset({400, 404, 405, 422})  # how a service says that it does not know such a question
@@ -101,7 +101,7 @@ async def run_invocation(
         check_titles(config, model)
         for title, default in defaults_of(model).items():
             if title not in data:
-                data[title] = await resolve(repr(title), default, InputSource.PRIMITIVE)
+                data[title] = default_data(repr(title), default)
     invocation = await _created(session, config.model_name)
     with orphans_noted(f"invocation {invocation.id}"):
         titles = [[each.display_title for each in entries] for entries in (invocation.inputs, invocation.outputs)]

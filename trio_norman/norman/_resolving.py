@@ -63,6 +63,12 @@ async def resolve(
             return Resolved(kind, open_body=partial(open_bytes, name, primitive_bytes(data, of=name)))
 
 
+def default_data(name: str, text: str) -> Resolved:
+    """Return a model's default value as data; unlike a value of the user's it may be empty on purpose."""
+    data = primitive_bytes(text, of=name) if text else b""
+    return Resolved(InputSource.PRIMITIVE, open_body=partial(open_bytes, name, data))
+
+
 def _kind(name: str, data: Any, source: InputSource | str | None) -> InputSource:
     if source is not None:
         return InputSource(source)
