@@ -88,13 +88,21 @@ def _kind(name: str, data: Any, source: InputSource | str | None) -> InputSource
 
 
 def _kind_of_text(text: str) -> InputSource:
+    if is_link(text):
+        return InputSource.LINK
     try:
-        parts = urlsplit(text.strip())
-        if parts.scheme in {"http", "https"} and parts.netloc:
-            return InputSource.LINK
         return InputSource.FILE if stat.S_ISREG(Path(text).stat().st_mode) else InputSource.PRIMITIVE
     except (OSError, ValueError):  # there is no such file, or the text could not even be its name
         return InputSource.PRIMITIVE
+
+
+def is_link(text: str) -> bool:
+    """Whether a text is an http or https URL, in whatever letters its scheme is written."""
+    try:
+        parts = urlsplit(text.strip())
+    except ValueError:  # an odd host
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _link(name: str, data: Any) -> str:
