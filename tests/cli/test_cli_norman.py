@@ -80,11 +80,12 @@ async def test_from_an_account_to_saved_outputs_and_assets(tmp_path: Path) -> No
         emulator.register_model("shouter", lambda inputs: inputs["Words"].upper())
         (tmp_path / "in.txt").write_text("from a file")
         link = emulator.upload("in.txt", b"from a link")
-        listed, text, file, linked, bytes_, assets = await shell.run_all(
+        listed, text, file, linked, capitals, bytes_, assets = await shell.run_all(
             ["models", "list", "--json", *who],
             ["invoke", "shouter", "--input", "Words=hello", *who],
             ["invoke", "shouter", "--input", "Words=@in.txt", "--output", "Answer=out.txt", "--json", *who],
             ["invoke", "shouter", "--input", f"Words={link}", "--json", *who],
+            ["invoke", "shouter", "--input", f"Words={link.replace('http:', 'HTTP:')}", "--json", *who],
             ["invoke", "echo", "--input", "Input=@parts/../eve.key", "--json", *who],
             ["assets", "download", "shouter", "--to", "models", "--json", *who],
         )
@@ -92,7 +93,8 @@ async def test_from_an_account_to_saved_outputs_and_assets(tmp_path: Path) -> No
         assert "HELLO" in text.out
         assert (tmp_path / "out.txt").read_bytes() == b"FROM A FILE"
         assert file.json["outputs"]["Answer"] | {"sha256": ""} == {"path": "out.txt", "size_bytes": 11, "sha256": ""}
-        assert linked.json["outputs"]["Answer"]["text"] == "FROM A LINK"
+        for each in (linked, capitals):
+            assert each.json["outputs"]["Answer"]["text"] == "FROM A LINK"
         assert bytes_.json["outputs"]["Output"]["text"] == key.read_text()
         assert [each["asset_name"] for each in assets.json_lines] == ["File"]
         assert [path.read_bytes() for path in (tmp_path / "models").iterdir()] == [b"weights" * 1000]
@@ -114,6 +116,9 @@ async def test_mistakes_have_their_exit_codes_and_one_line(tmp_path: Path) -> No
             (["invoke", "echo", "--input", "Input"], 2, "TITLE=VALUE"),
             (["invoke", "echo", "--input", "Imput=x"], 2, "no input called"),
             (["invoke", "echo", "--input", "Input=x", "--output", "Output=there"], 8, "--force"),
+            (["invoke", "echo", "--input", "Input=x", "--max-seconds", "-1"], 2, "--max-seconds"),
+            (["invoke", "echo", "--input", "Input=x", "--max-seconds", "nan"], 2, "--max-seconds"),
+            (["models", "upload", "typo.json", "--max-seconds", "0"], 2, "--max-seconds"),
             (["signup", "ada"], 1, "name is taken"),
             (["assets", "download", "nobody", "--to", "x"], 3, "there is no model"),
         ]
@@ -123,12 +128,19 @@ async def test_mistakes_have_their_exit_codes_and_one_line(tmp_path: Path) -> No
             for ended, (_, _, said) in zip(ends, cases, strict=True)
         ]
         assert seen == [(code, True, True) for _, code, _ in cases], [ended.err for ended in ends]
-        refused, nowhere = (
-            await shell.run("models", "list", env={"NORMAN_API_KEY": "wrong-canary"}),
-            await shell.run("models", "list", env={"NORMAN_BASE_URL": None}),
-        )
+        refused = await shell.run("models", "list", env={"NORMAN_API_KEY": "wrong-canary"})
         assert (refused.code, "canary" in refused.err) == (4, False)
-        assert (nowhere.code, "NORMAN_BASE_URL" in nowhere.err) == (2, True)
+        (tmp_path / "empty.key").touch()
+        lacking: list[tuple[list[str], dict[str, str | None], str]] = [
+            (["models", "list"], {"NORMAN_BASE_URL": None}, "--base-url"),
+            (["signup", "zoe"], {"NORMAN_BASE_URL": None}, "--base-url"),
+            (["models", "list"], {"NORMAN_API_KEY": None}, "--api-key-file"),
+            (["assets", "download", "77", "--to", "x"], {"NORMAN_API_KEY": None}, "--api-key-file"),
+            (["models", "list", "--api-key-file", "empty.key"], {}, "--api-key-file"),
+        ]
+        for words, env, option in lacking:  # it speaks of what a user of a shell has, not of arguments
+            ended = await shell.run(*words, env=env)
+            assert (ended.code, option in ended.err, "=..." in ended.err) == (2, True, False), ended.err
         assert not asked(emulator, "by-name") or all(each.status == 404 for each in asked(emulator, "by-name"))
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
-from tests.norman.norman_opening import asked, body_of, model, open_in_memory, signature
+from tests.norman.norman_opening import asked, body_of, echo, model, open_in_memory, signature
 from tests.rest.rest_opening import cancelled_at
 from trio_norman import AssetConfig, ModelConfig, SignatureConfig
 from trio_norman.errors import (
@@ -17,9 +18,24 @@ from trio_norman.errors import (
     JobFailedError,
     JobTimeoutError,
     MalformedResponseError,
+    ServiceError,
     TransportError,
 )
-from trio_norman.norman import HostingLocation, ParameterConfig
+from trio_norman.norman import HostingLocation, Model, ParameterConfig
+
+#: A model without assets, as the service shows one.
+OTHER = Model(
+    account_id="1",
+    name="other",
+    version_label="v1",
+    model_class="text",
+    short_description="",
+    long_description="",
+    request_type="Post",
+    model_type="Pytorch_jit",
+    hosting_location="Internal",
+    output_format="Json",
+).to_dict() | {"creation_time": "2026-01-01T00:00:00Z"}
 
 
 async def test_a_model_is_sent_with_every_default_and_its_assets_arrive(
@@ -166,6 +182,39 @@ async def test_what_fails_afterwards_names_the_model_that_is_left(autojump_clock
         with pytest.raises(TransportError) as lost:
             await norman.upload_model(model({"File": b"x"}))
         assert lost.value.orphans == ("perhaps model 'shouter': the answer was lost",)
+
+
+UNSURE: list[tuple[int, object, str]] = [
+    (500, {}, "perhaps model 'shouter': the service failed"),
+    (200, [{"id": "77"}], "perhaps model 'shouter': the answer cannot be read"),
+    (200, [], "perhaps model 'shouter': the answer cannot be read"),
+    (200, None, "perhaps model 'shouter': the answer cannot be read"),
+    (200, [{**OTHER, "id": "77"}], "model 77"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "orphan"), UNSURE)
+async def test_after_an_answer_that_says_nothing_the_model_may_have_been_made(
+    autojump_clock: MockClock, status: int, body: object, orphan: str
+) -> None:
+    async with open_in_memory() as (emulator, norman):
+        emulator.misbehave("/v0/persist/models/$", method="POST", status=status, body=json.dumps(body), acts=True)
+        with pytest.raises((ServiceError, MalformedResponseError)) as caught:
+            await norman.upload_model(model({"File": b"x"}))
+        assert caught.value.orphans == (orphan,)
+
+
+async def test_after_an_answer_that_says_nothing_an_invocation_may_have_been_made(autojump_clock: MockClock) -> None:
+    async with open_in_memory() as (emulator, norman):
+        for status, body, why in ((502, "x", "the service failed"), (200, "[]", "the answer cannot be read")):
+            emulator.misbehave("/v0/persist/invocations/by-name", status=status, body=body, acts=True, times=1)
+            with pytest.raises((ServiceError, MalformedResponseError)) as caught:
+                await norman.invoke(echo("x"))
+            assert caught.value.orphans == (f"perhaps an invocation of 'echo': {why}",)
+        emulator.misbehave("/v0/persist/invocations/by-name", status=400)
+        with pytest.raises(ServiceError) as refused:
+            await norman.invoke(echo("x"))
+        assert refused.value.orphans == ()  # it said no
 
 
 async def test_a_service_that_makes_something_else_is_malformed(autojump_clock: MockClock) -> None:

@@ -92,6 +92,16 @@ def test_a_comparison_that_no_service_reads_is_refused(operator: Any, value: Any
         Q.where("Models", "ID", operator, value)
 
 
+@pytest.mark.parametrize("value", ["238", b"238", 238])
+def test_the_letters_of_a_single_value_are_no_list(value: Any) -> None:
+    for build in (Q.includes, Q.not_includes):
+        with pytest.raises(ConfigurationError, match="compares with a list"):
+            build("Models", "ID", value)
+    if isinstance(value, bytes):
+        with pytest.raises(TypeError):
+            Q.equals("Models", "ID", value)  # type: ignore[arg-type]
+
+
 def test_bounds_of_pages_and_kinds_of_values() -> None:
     with pytest.raises(ConfigurationError):
         Q().limited_to(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import gc
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -69,6 +70,18 @@ def half_read() -> io.BytesIO:
     stream = io.BytesIO(b"skipped one two")
     stream.seek(8)
     return stream
+
+
+def closed(stream: io.BytesIO) -> io.BytesIO:
+    stream.close()
+    return stream
+
+
+class Sink(io.RawIOBase):
+    """A stream that can only be written to."""
+
+    def writable(self) -> bool:
+        return True
 
 
 def receiving() -> trio.abc.ReceiveStream:
@@ -161,6 +174,14 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (echo(5, source="File"), "path"),
     (echo(io.StringIO("text")), "binary"),
     (echo(["x"], source="Stream"), "binary"),
+    (echo(closed(io.BytesIO(b"x"))), "closed"),
+    (echo(trio.wrap_file(closed(io.BytesIO(b"x")))), "closed"),
+    (echo(io.TextIOWrapper(io.BytesIO(b"x"))), "gives str"),
+    (echo(io.BufferedWriter(Sink())), "cannot be read"),
+    (echo({1, 2}), "a set cannot be sent"),
+    (echo(range(3)), "a range cannot be sent"),
+    (echo({b"x"}, source="Stream"), "no stream"),
+    (echo(collections.deque(["x"])), "gives str"),
     ({"model_name": "echo"}, "no input is given for 'Input'"),
     ({"model_name": "echo", "inputs": [{"display_title": "Imput", "data": "x"}]}, "no input called 'Imput'"),
     ({"model_name": "echo", "inputs": [*echo("x")["inputs"], {"display_title": "More", "data": "x"}]}, "'More'"),
@@ -182,9 +203,32 @@ async def test_what_cannot_work_is_refused_before_anything_is_made(
     async with open_in_memory() as (emulator, norman):
         with pytest.raises((ConfigurationError, TypeError), match=problem):
             await norman.invoke(config)
-        made = [request for request in asked(emulator, "/invocations") if "by-name" in request.path]
-        if "binary" not in problem:  # what a stream gives shows when it is read
-            assert made == []
+        assert asked(emulator, "by-name") == []
+
+
+async def test_a_stream_that_turns_out_to_give_no_bytes_leaves_an_invocation_that_is_named(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_in_memory() as (_, norman):
+        with pytest.raises(ConfigurationError, match="binary") as caught:
+            await norman.invoke(echo(iter(["text"])))
+        assert caught.value.orphans
+
+
+async def test_a_stream_that_is_closed_before_its_turn_is_told_of(autojump_clock: MockClock) -> None:
+    stream = io.BytesIO(b"x")
+    async with open_in_memory() as (emulator, norman):
+        emulator.misbehave("/v0/persist/models/get", delay=1)
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def close() -> None:
+                while not asked(emulator, "/models/get"):  # noqa: ASYNC110 (a log tells nobody)
+                    await trio.sleep(0.01)
+                stream.close()
+
+            with pytest.raises(ConfigurationError, match="closed"):
+                await norman.invoke(echo(stream))
 
 
 async def test_a_configuration_is_a_mapping_or_an_object(autojump_clock: MockClock) -> None:
@@ -199,6 +243,13 @@ async def test_a_configuration_is_a_mapping_or_an_object(autojump_clock: MockClo
             await norman.invoke("echo")  # type: ignore[arg-type]
         with pytest.raises(ConfigurationError, match="unknown field"):
             await norman.invoke(InvocationConfig(model_name="echo", extra={"x": 1}))
+        given_: Any = echo("y")["inputs"]  # dicts in an object are as good as objects
+        assert await answer(norman, InvocationConfig(model_name="echo", inputs=given_)) == b"y"
+        assert await answer(norman, {"model_name": "echo", "inputs": config.inputs}) == b"x"
+        wrong: Any
+        for wrong in ("abc", [{"data": "x"}], [5], 5):
+            with pytest.raises(ConfigurationError, match="cannot be used"):
+                await norman.invoke(InvocationConfig(model_name="echo", inputs=wrong))
 
 
 async def test_a_model_that_is_not_there(autojump_clock: MockClock) -> None:
@@ -213,6 +264,7 @@ async def test_inputs_with_a_default_may_be_left_out(autojump_clock: MockClock) 
             signature("Words"),
             signature("Tone", default_value="loud"),
             signature("Mood", hidden=True, default_value="glad"),
+            signature("Name", default_value=""),
         ]
         await norman.upload_model(model({"File": b"w"}, inputs))
         given_ = {"model_name": "shouter", "inputs": [{"display_title": "Words", "data": "hello"}]}
@@ -222,6 +274,8 @@ async def test_inputs_with_a_default_may_be_left_out(autojump_clock: MockClock) 
             run = invocation.invocation
             tone = norman.retrieve.get_invocation_input(None, run.account_id, run.model_id, run.id, entries["Tone"])
             assert await tone.read() == b"loud"
+            ids = (run.account_id, run.model_id, run.id, entries["Name"])
+            assert await norman.retrieve.get_invocation_input(None, *ids).read() == b""
 
 
 async def test_a_service_that_does_not_list_by_name_is_asked_without(autojump_clock: MockClock) -> None:
@@ -345,6 +399,18 @@ async def test_a_flag_that_never_finishes_ends_with_the_time_limit_and_is_named(
         assert caught.value.unfinished[0].startswith("Model_Function_Run of ")
         assert isinstance(caught.value, TimeoutError)
         assert caught.value.orphans
+
+
+@pytest.mark.parametrize("max_seconds", [0, -1, float("nan")])
+async def test_a_time_limit_that_is_none_is_refused_before_anything_is_asked(
+    autojump_clock: MockClock, max_seconds: float
+) -> None:
+    async with open_in_memory() as (emulator, norman):
+        with pytest.raises(ValueError, match="max_seconds"):
+            await norman.invoke(echo("x"), max_seconds=max_seconds)
+        with pytest.raises(ValueError, match="max_seconds"):
+            await norman.upload_model(model({"File": b"w"}), max_seconds=max_seconds)
+        assert asked(emulator) == []
 
 
 async def test_a_model_that_fails_is_told_with_the_services_own_words(autojump_clock: MockClock) -> None:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import traceback
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
-from tests.norman.norman_opening import echo, open_on_sockets
-from trio_norman import Norman, Secret
-from trio_norman.errors import ConfigurationError, TrioNormanError
+from tests.norman.norman_opening import echo, model, open_in_memory, open_on_sockets
+from trio_norman import ConnectionSettings, ModelConfig, Norman, RetryPolicy, Secret
+from trio_norman._sansio.times import Timestamp
+from trio_norman.errors import ConfigurationError, ServiceError, TrioNormanError
+from trio_norman.norman._building import model_of
+from trio_norman.norman._configs import read_config
 
 LINK = "https://storage.example.org/in.png?signature=canary-of-a-link"
 
@@ -53,6 +62,48 @@ async def test_no_error_log_or_repr_shows_a_secret(caplog: pytest.LogCaptureFixt
     text = "\n".join([*shown, *ours])
     assert len(shown) > 7
     assert [secret for secret in [*secrets, "canary-of-a-link"] if secret in text] == []
+
+
+async def test_a_token_of_ones_own_that_the_service_quotes_is_not_shown(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    token = f"own-canary-{'x' * 300}"  # so long that errors cut it
+
+    async def quote(request: httpx.Request) -> httpx.Response:
+        said = {"message": f"bad {request.headers['authorization']}", "cause": token, "suggestions": [token]}
+        return httpx.Response(403, json=said, headers={"x-request-id": token}, request=request)
+
+    connection = ConnectionSettings(transport=httpx.MockTransport(quote))
+    async with Norman("key", "http://127.0.0.1:1/v0", connection=connection) as norman:
+        stream = norman.retrieve.get_model_asset(token, "1", "2", "3")
+        for attempt in (stream.read, partial(stream.save, tmp_path / "asset"), stream.__aenter__):
+            with pytest.raises(TrioNormanError) as caught:
+                await attempt()
+            assert "canary" not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+async def test_a_code_that_stands_in_a_path_and_a_password_are_not_shown(autojump_clock: MockClock) -> None:
+    async with open_in_memory(RetryPolicy(attempts=1)) as (emulator, norman):
+        code = "999111"
+        faults: list[dict[str, Any]] = [{}, {"status": 500}, {"drop": True}, {"status": 302}]
+        for fault in faults:
+            if fault:
+                emulator.misbehave("/v0/authenticate/register/email/verify", **fault)
+            with pytest.raises(TrioNormanError, match=r"verify/a%40x\.org/<redacted>") as caught:
+                await norman.authenticate.register.verify_email("a@x.org", code)
+            assert code not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+            emulator.behave()
+        quoting = json.dumps({"message": "no: pässword-canary", "cause": "pässword-canary"})  # in plain ASCII
+        emulator.misbehave("/v0/authenticate/register/password", status=400, body=quoting)
+        with pytest.raises(ServiceError, match="no: <redacted>") as refused:
+            await norman.authenticate.register.register_password("1", "pässword-canary")
+        assert "canary" not in f"{refused.value}{refused.value!r}"
+
+
+def test_headers_of_a_model_are_not_shown() -> None:
+    config = model({"File": b"x"}, http_headers={"Authorization": "Bearer canary"})
+    assert "canary" not in repr(read_config(ModelConfig, config))
+    assert "canary" not in repr(model_of(read_config(ModelConfig, config), "1", Timestamp.at(datetime.now(UTC))))
 
 
 async def told(norman: Norman, config: dict[str, object]) -> list[str]:

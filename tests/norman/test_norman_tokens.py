@@ -165,6 +165,32 @@ async def test_A_02_a_login_that_is_down_is_tried_again_and_its_failure_shared(a
         assert await norman.persist.models.get_models()  # a failure is not for ever
 
 
+async def test_A_02_who_comes_during_a_login_that_fails_waits_for_it_and_is_told_by_a_copy(
+    autojump_clock: MockClock,
+) -> None:
+    """`AuthenticationError` for each, after one login; what one of them leaves behind is its own."""
+    async with open_in_memory() as (emulator, norman):
+        emulator.misbehave("/v0/authenticate/login/key", status=401, delay=1)
+        failures: list[AuthenticationError] = []
+
+        async def ask(number: int) -> None:
+            await trio.sleep(0.1 * number)
+            with pytest.raises(AuthenticationError) as caught:
+                await norman.persist.models.get_models()
+            caught.value.note_orphans(f"invocation {number}")
+            failures.append(caught.value)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(ask, number)
+        assert logins(emulator) == 1
+        assert sorted(failure.orphans for failure in failures) == [(f"invocation {number}",) for number in range(5)]
+        assert len({str(failure) for failure in failures}) == 1
+        with pytest.raises(AuthenticationError):
+            await norman.get_account()  # who comes afterwards tries once more
+        assert logins(emulator) == 2
+
+
 async def test_A_02_nobody_listens(autojump_clock: MockClock) -> None:
     """`ConnectError` when the retry budget is spent."""
     async with open_memory_emulator() as (emulator, transport):

@@ -231,3 +231,19 @@ def test_queries_of_urls_are_left_out() -> None:
         without_secrets(text)
         == r'see https://a.example/x?<redacted> and "http:\/\/b.example\/y?<redacted>" or https://c.example/z'
     )
+
+
+@given(before=texts(max_size=300), secret=st.text("abcdefgh-_.", min_size=8, max_size=400), after=texts(max_size=300))
+def test_a_secret_that_a_peer_quotes_is_left_out_even_where_its_text_was_cut(
+    before: str, secret: str, after: str
+) -> None:
+    shown = without_secrets(printable(f"{before}{secret}{after}"), [Secret(secret[:1]), Secret(""), Secret(secret)])
+    kept = shown.replace(REDACTED, "")
+    assert secret not in kept
+    assert not kept.removesuffix("…").endswith(secret[:4]) or secret[:4] in f"{before}{after}"
+
+
+def test_what_holds_no_secret_stays_as_it_is() -> None:
+    assert without_secrets("a text that was cut: tok…", [Secret("token"), Secret("")]) == "a text that was cut: tok…"
+    assert without_secrets("toke…", [Secret("token")]) == f"{REDACTED}…"
+    assert without_secrets("bad key-of-mine", [Secret("k"), Secret("key-of-mine")]) == f"bad {REDACTED}"

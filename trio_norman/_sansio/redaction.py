@@ -14,6 +14,7 @@ from .targets import plain_parts
 
 REDACTED = "<redacted>"
 SHOWN_URL_LENGTH = 2000  # characters
+_CUT = "…"  # stands where a text was shortened
 SHOWN_LENGTH = 200  # characters of a peer's text that an error repeats
 
 _QUERY = re.compile(r"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
@@ -66,19 +67,26 @@ class Secret:
 def without_secrets(text: str, secrets: Iterable[Secret | None] = ()) -> str:
     """Leave out what must not be repeated of a peer's text: our secrets, which some quote, and queries of URLs.
 
-    A secret is known as it is and as JSON, a URL or HTML writes it.
+    A secret is known as it is and as JSON, a URL or HTML writes it. Where the text was cut, the beginning of a secret
+    may stand at its end: that is left out, too, unless it is shorter than four characters, which give nothing away and
+    may be anything.
     """
-    for secret in secrets:
-        for form in _forms(secret.reveal()) if secret else ():
-            text = text.replace(form, REDACTED)
+    forms = {form for secret in secrets if secret for form in _forms(secret.reveal())}
+    words = sorted(forms, key=len, reverse=True)  # the longest first: it may hold a shorter one
+    if words:
+        text = re.sub("|".join(map(re.escape, words)), REDACTED, text)
+    if text.endswith(_CUT):
+        shown = text.removesuffix(_CUT)
+        lengths = (count for word in words for count in range(len(word), 3, -1) if shown.endswith(word[:count]))
+        there = max(lengths, default=0)
+        text = f"{shown[:-there]}{REDACTED}{_CUT}" if there else text
     return _QUERY.sub(rf"\1?{REDACTED}", text)
 
 
 def _forms(secret: str) -> list[str]:
     inside = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     slashed = [form.replace("/", "\\/") for form in inside]
-    forms = {secret, *inside, *slashed, quote(secret, safe=""), html.escape(secret)}
-    return sorted(forms, key=len, reverse=True)  # the longest first: a shorter one may be a part of it
+    return [secret, *inside, *slashed, quote(secret, safe=""), html.escape(secret)]
 
 
 def public_url(url: object) -> str:
@@ -112,9 +120,9 @@ def printable(text: str, *, at_most: int = SHOWN_LENGTH) -> str:
     """
     some = text[: at_most + 1]
     if some.isascii() and some.isprintable():  # nearly always
-        return some if len(some) <= at_most else f"{some[:at_most]}…"
+        return some if len(some) <= at_most else f"{some[:at_most]}{_CUT}"
     shown = "".join(_escaped(character) if _is_unsafe(character) else character for character in some)
-    return shown if len(shown) <= at_most else f"{shown[:at_most]}…"
+    return shown if len(shown) <= at_most else f"{shown[:at_most]}{_CUT}"
 
 
 def _is_unsafe(character: str) -> bool:

@@ -11,23 +11,25 @@ from typing import Annotated, Any
 
 import trio
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from .. import Norman, OpenInvocation
 from .._sansio.redaction import Secret, printable
 from ..errors import ConfigurationError, DestinationExistsError, LocalFileError
 from ..norman import InputSource
 from ..norman._configs import with_paths_from
+from ..norman._resolving import is_link
 from ..transfer import DownloadResult
 from ._board import Board
 from ._exits import Exit
-from ._norman_options import NORMAN, NormanFlags, Uploading, read_model_file
+from ._norman_options import NORMAN, NormanFlags, Uploading, advised_for_a_shell, read_model_file
 from ._nouns import write_list, write_thing
 from ._options import OUTPUT, OutputFlags, Positive
 from ._output import say
 from ._progress import open_display
 from ._views import Column
 
-Seconds = Annotated[float, Parameter(show_default=True)]
+Seconds = Annotated[float, Parameter(validator=Number(gt=0), show_default=True)]
 _SHOWN = 64 * 1024  # bytes of an output that are written to stdout
 
 _MODELS = (
@@ -55,7 +57,8 @@ async def signup(
     """
     if save_key is not None:
         await trio.to_thread.run_sync(_refuse_existing, save_key)
-    made = await Norman.signup(name, service.base_url, connection=service.connection)
+    with advised_for_a_shell():
+        made = await Norman.signup(name, service.base_url, connection=service.connection)
     facts: dict[str, object] = {"account_id": made.account.id, "name": made.account.name}
     if save_key is None:
         facts["api_key"] = made.api_key.reveal()
@@ -187,8 +190,8 @@ def _input(word: str) -> Mapping[str, Any]:
         return {"display_title": title, "data": open(0, "rb", closefd=False), "source": InputSource.STREAM}
     if value.startswith("@"):
         return {"display_title": title, "data": Path(value[1:]), "source": InputSource.FILE}
-    is_link = value.startswith(("http://", "https://"))
-    return {"display_title": title, "data": value, "source": InputSource.LINK if is_link else InputSource.PRIMITIVE}
+    source = InputSource.LINK if is_link(value) else InputSource.PRIMITIVE
+    return {"display_title": title, "data": value, "source": source}
 
 
 async def _taken(invocation: OpenInvocation, title: str, path: Path | None) -> Mapping[str, object]:

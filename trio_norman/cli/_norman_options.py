@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,10 @@ from ._board import Board
 from ._options import SERVICE_GROUP, read_key
 
 _LARGEST_CONFIG = 2**20  # bytes
+_ADVICE = {
+    "api_key=": "set NORMAN_API_KEY, or give --api-key-file; `trio-norman signup` makes an account with a key",
+    "base_url=": "set NORMAN_BASE_URL, or give --base-url, as https://api....norman-ai.com/v0",
+}
 
 
 @Parameter(name="*", group=SERVICE_GROUP)
@@ -47,8 +51,21 @@ class NormanFlags:
         key = None
         if self.api_key_file is not None:
             key = await trio.to_thread.run_sync(read_key, self.api_key_file, abandon_on_cancel=True)
-        async with Norman(key, self.base_url, connection=self.connection, **more) as norman:
-            yield norman
+        with advised_for_a_shell():
+            async with Norman(key, self.base_url, connection=self.connection, **more) as norman:
+                yield norman
+
+
+@contextmanager
+def advised_for_a_shell() -> Iterator[None]:
+    """Speak of options where the client's errors speak of arguments."""
+    try:
+        yield
+    except ConfigurationError as error:
+        advice = next((ours for argument, ours in _ADVICE.items() if argument in error.advice), None)
+        if advice is None:
+            raise
+        raise ConfigurationError(error.problem, advice) from None
 
 
 NORMAN = NormanFlags()

@@ -6,7 +6,16 @@ import io
 import os
 import stat
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Set,
+)
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +27,7 @@ import trio
 from ..errors import ConfigurationError, LocalFileError, NoSpaceError, SourceChangedError
 from ..transfer._folder import local_errors
 
+_BINARY = "open it in binary mode"
 _PIECE = 256 * 1024  # bytes that are read at once from a stream that is being spooled
 
 
@@ -95,6 +105,44 @@ def _body_of(name: str, fd: int, measured: os.stat_result, start: int = 0) -> Bo
     return Body(name, max(0, measured.st_size - start), read_into, check)
 
 
+def check_stream(name: str, data: Any) -> None:
+    """Refuse what shows without reading that no bytes can be read from it; nothing is taken out of it.
+
+    Raises:
+        ConfigurationError: If it is no stream, a file that is closed, write-only or not binary, or a collection of
+            something else than bytes, or one without order.
+    """
+    if not is_stream(data):
+        raise ConfigurationError(f"the data of {name} is no stream", "give an object that can be read or iterated over")
+    file = getattr(data, "wrapped", data)  # what Trio has made of a file object
+    file = getattr(file, "file", file)  # below a temporary file that has a name
+    if getattr(file, "closed", False) is True:
+        raise ConfigurationError(f"the stream of {name} is closed", "open it once more")
+    if isinstance(file, io.TextIOBase):
+        raise ConfigurationError(f"the stream of {name} gives str", _BINARY)
+    if isinstance(file, io.IOBase) and not file.readable():
+        raise ConfigurationError(f"the stream of {name} cannot be read", "open it for reading, in binary mode")
+    if isinstance(data, Collection) and not _is_readable(data):
+        for piece in data:
+            _check_piece(name, piece)
+
+
+def is_stream(data: Any) -> bool:
+    """Whether something can be read, or iterated over in an order that means something."""
+    if isinstance(data, str | bytes | bytearray | Mapping | Set | range):
+        return False
+    return _is_readable(data) or isinstance(data, AsyncIterable | Iterable)
+
+
+def _is_readable(data: Any) -> bool:
+    return callable(getattr(data, "read", None)) or callable(getattr(data, "receive_some", None))
+
+
+def _check_piece(name: str, piece: Any) -> None:
+    if not isinstance(piece, bytes | bytearray | memoryview):
+        raise ConfigurationError(f"the stream of {name} gives {type(piece).__name__}", _BINARY)
+
+
 @asynccontextmanager
 async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
     """Open a synchronous or asynchronous stream of bytes as a body, from where it stands.
@@ -102,11 +150,12 @@ async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
     A file object that can seek is measured and read where it is; anything else is first spooled to a nameless file.
 
     Raises:
-        ConfigurationError: If it is no stream, or gives something else than bytes.
+        ConfigurationError: If it is no stream any more, or gives something else than bytes.
         NoSpaceError: If there is no room for spooling.
         LocalFileError: If it cannot be read.
     """
-    stream = getattr(stream, "wrapped", stream)  # what Trio has made of a file object
+    check_stream(name, stream)  # once more: it may have been closed meanwhile
+    stream = getattr(stream, "wrapped", stream)
     measured = await trio.to_thread.run_sync(_measured, name, stream)
     if measured is not None:
         body, start = measured
@@ -125,7 +174,7 @@ async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
 def _measured(name: str, stream: Any) -> tuple[Body, int] | None:
     """Return a stream as a body, and where it stands, if it can seek; None if it cannot."""
     try:
-        if isinstance(stream, io.TextIOBase) or not stream.seekable():
+        if not stream.seekable():
             return None
         start = stream.tell()
         size = stream.seek(0, os.SEEK_END) - start
@@ -145,10 +194,9 @@ def _measured(name: str, stream: Any) -> tuple[Body, int] | None:
 
 
 async def _spool(name: str, stream: Any, spool: BinaryIO) -> None:
-    async with aclosing(_pieces(name, stream)) as pieces:
+    async with aclosing(_pieces(stream)) as pieces:
         async for piece in pieces:
-            if not isinstance(piece, bytes | bytearray | memoryview):
-                raise ConfigurationError(f"the stream of {name} gives {type(piece).__name__}", "open it in binary mode")
+            _check_piece(name, piece)
             try:
                 await trio.to_thread.run_sync(spool.write, piece)
             except OSError as error:
@@ -156,7 +204,7 @@ async def _spool(name: str, stream: Any, spool: BinaryIO) -> None:
     await trio.to_thread.run_sync(spool.flush)
 
 
-async def _pieces(name: str, stream: Any) -> AsyncGenerator[Any, None]:
+async def _pieces(stream: Any) -> AsyncGenerator[Any, None]:
     if isinstance(stream, AsyncIterable):
         async for piece in stream:
             yield piece
@@ -166,12 +214,10 @@ async def _pieces(name: str, stream: Any) -> AsyncGenerator[Any, None]:
     elif callable(getattr(stream, "read", None)):
         while piece := await _read(stream):
             yield piece
-    elif isinstance(stream, Iterable):
+    else:
         pieces = iter(stream)
         while (piece := await _in_thread(partial(next, pieces, None))) is not None:
             yield piece
-    else:
-        raise ConfigurationError(f"the data of {name} is no stream", "give an object that can be read or iterated over")
 
 
 async def _read(stream: Any) -> Any:

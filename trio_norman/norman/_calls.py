@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from .._sansio.redaction import Secret
+from .._sansio.redaction import REDACTED, Secret
 from .._sansio.routes import bounded, segment
 from ._constraints import QueryConstraints
 from ._converter import to_wire
@@ -48,16 +48,18 @@ class Call(Generic[T]):
         body: JSON value of the request, None for an empty body.
         is_repeatable: Whether asking twice does no more than asking once.
         needs_token: Whether it is made in the name of an account.
-        secrets: Those in the body, which an error must not repeat.
+        secrets: Those in the body and in the path, which an error must not repeat.
+        shown_path: What errors show in place of a path that holds a secret.
     """
 
     method: str
-    path: str
+    path: str = attrs.field(repr=False)
     kind: Any = None
     body: Any = attrs.field(default=None, repr=False)
     is_repeatable: bool = False
     needs_token: bool = True
     secrets: tuple[Secret, ...] = ()
+    shown_path: str = ""
 
 
 Text = str | Secret
@@ -179,9 +181,9 @@ def register_email(account_id: str, email: str, second_token: Text | None) -> Ca
 
 def verify_email(email: str, code: Text) -> Call[None]:
     """Describe the proof that an e-mail address is ours."""
-    shown = segment(Secret(code).reveal(), what="code")
-    path = f"authenticate/register/email/verify/{segment(email, what='email')}/{shown}"
-    return Call("POST", path, secrets=(Secret(code),))
+    secret, place = Secret(code), f"authenticate/register/email/verify/{segment(email, what='email')}"
+    path = f"{place}/{segment(secret.reveal(), what='code')}"
+    return Call("POST", path, secrets=(secret,), shown_path=f"{place}/{REDACTED}")
 
 
 def resend_email_otp(account_id: str, email: str, second_token: Text | None) -> Call[None]:

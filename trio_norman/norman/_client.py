@@ -34,7 +34,7 @@ from ._providing import OnUpload, Provision, lost_answer_noted, orphans_noted, p
 from ._resolving import resolve
 from ._retrieve import Retrieve
 from ._session import Session, open_session
-from ._waiting import wait_until_finished
+from ._waiting import check_limit, wait_until_finished
 
 _HOW_TO_GIVE_A_KEY = "pass api_key=..., or set NORMAN_API_KEY; Norman.signup makes an account with a key"
 LONGEST_WAIT = 1800.0  # seconds that a model's build or an invocation may take, unless the caller says otherwise
@@ -188,14 +188,14 @@ class Norman(Block):
         Args:
             config: The model; data of assets is a path, a link, bytes or a stream, as `InputConfig` says of inputs. A
                 text that is neither a link nor names a file is refused, unless its `source` is ``Primitive``.
-            max_seconds: Longest wait for the build, from the end of the uploads.
+            max_seconds: Longest wait for the build, from the end of the uploads; more than 0.
             on_upload: Called as bytes are sent.
 
         Returns:
             The model as it was made; its `build_status` is the one of that moment.
 
         Raises:
-            ConfigurationError: If the configuration cannot be used, or a file is missing; nothing was made.
+            ConfigurationError: If the configuration or a limit cannot be used, or a file is missing; nothing was made.
             LocalFileError: If a file cannot be read; nothing was made.
             JobFailedError, JobTimeoutError: If a step failed, or is not finished in time.
             ChecksumMismatchError, SourceChangedError, TransportError, ServiceError: If an asset could not be brought
@@ -205,6 +205,7 @@ class Norman(Block):
 
         Cancellation: the model may be left unfinished at the service.
         """
+        check_limit(max_seconds)
         wanted = read_config(ModelConfig, config)
         check_model(wanted)
         data = {
@@ -216,10 +217,11 @@ class Norman(Block):
         call = api.create_models([model_of(wanted, account.id, Timestamp.at(datetime.now(UTC)))])
         with lost_answer_noted(f"model {wanted.name!r}"):
             made = await session.ask(call)
-        names = sorted(asset.asset_name for asset in made[0].assets) if made else []
-        if names != sorted(data):
-            problem = f"expected one model with the assets {', '.join(sorted(data))} @ $"
-            raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
+            with orphans_noted(*(f"model {each.id}" for each in made)):
+                names = sorted(asset.asset_name for asset in made[0].assets) if made else []
+                if names != sorted(data):
+                    problem = f"expected one model with the assets {', '.join(sorted(data))} @ $"
+                    raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
         model = made[0]
         with session.in_use(), orphans_noted(f"model {model.id}"):
             provisions = [Provision.of_asset(asset, data[asset.asset_name]) for asset in model.assets]
@@ -240,7 +242,7 @@ class Norman(Block):
         Args:
             config: The model's name, data for its inputs, and how outputs are handed over. Titles are compared with the
                 model before anything is made; inputs that have a default may be left out.
-            max_seconds: Longest wait for the outputs, from the end of the uploads.
+            max_seconds: Longest wait for the outputs, from the end of the uploads; more than 0.
             on_upload: Called as bytes are sent.
 
         Returns:
@@ -248,7 +250,7 @@ class Norman(Block):
             to read it, as long as this client is open.
 
         Raises:
-            ConfigurationError: If the configuration, its titles or its data cannot be used; nothing was made.
+            ConfigurationError: If the configuration, its titles, its data or a limit cannot be used; nothing was made.
             LocalFileError: If a file cannot be read; nothing was made.
             JobFailedError, JobTimeoutError: If a step failed, or is not finished in time.
             ChecksumMismatchError, SourceChangedError, TransportError, ServiceError: If an input could not be brought

@@ -137,7 +137,7 @@ class ModelConfig(Config):
     request_type: RequestType | str = RequestType.POST
     output_format: OutputFormat | str = OutputFormat.JSON
     url: str | None = None
-    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False, repr=False)  # may hold a key
 
 
 def read_config(kind: type[C], given: C | Mapping[str, Any]) -> C:
@@ -146,27 +146,28 @@ def read_config(kind: type[C], given: C | Mapping[str, Any]) -> C:
     Raises:
         ConfigurationError: With everything that is missing, misspelt, or of a wrong type.
     """
-    config = given
-    if not isinstance(given, kind):
-        if not isinstance(given, Mapping):
-            raise ConfigurationError(f"a {type(given).__name__} is no {kind.__name__}", "give a dict or the object")
-        try:
-            config = _CONVERTER.structure(_plain(given), kind)
-        except (cattrs.BaseValidationError, TypeError, ValueError) as error:
-            problems = "; ".join(problem.replace("$.", "") for problem in problems_of(error))
-            raise ConfigurationError(f"the {kind.__name__} cannot be used: {problems}") from None
-    assert isinstance(config, kind)  # noqa: S101 (one way or the other)
+    if not isinstance(given, kind | Mapping):
+        raise ConfigurationError(f"a {type(given).__name__} is no {kind.__name__}", "give a dict or the object")
+    try:
+        config = _CONVERTER.structure(_plain(given), kind)
+    except (cattrs.BaseValidationError, TypeError, ValueError) as error:
+        problems = "; ".join(problem.replace("$.", "") for problem in problems_of(error))
+        raise ConfigurationError(f"the {kind.__name__} cannot be used: {problems}") from None
     _check(config, kind.__name__)
     return config
 
 
 def _plain(value: Any) -> Any:
-    """Return dicts for mappings, lists for tuples and texts for words; data stays what it is."""
+    """Return dicts for objects and mappings, lists for sequences and texts for words; data stays what it is."""
+    if isinstance(value, Config):  # an object may hold dicts, and anything else: nothing has looked at its fields
+        names = [field.name for field in attrs.fields(type(value)) if field.name != "extra"]
+        value = {**value.extra, **{name: getattr(value, name) for name in names}}
     if isinstance(value, Mapping):
         return {key: item if key == "data" else _plain(item) for key, item in value.items()}
     if isinstance(value, StrEnum):
         return value.value
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    return [_plain(item) for item in value] if is_list else value
 
 
 def _check(config: Config, path: str) -> None:

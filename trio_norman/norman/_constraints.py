@@ -86,7 +86,7 @@ class QueryConstraints:
         """
         if operator not in _OPERATORS:
             raise ConfigurationError(f"there is no operator {operator!r}", f"there are {', '.join(_OPERATORS)}")
-        is_list = not isinstance(value, str | int | float)
+        is_list = not isinstance(value, str | bytes | int | float)  # the letters of a text are no list of values
         if is_list != (operator in _LISTS):
             raise ConfigurationError(f"{operator} compares with {'one value' if is_list else 'a list'}")
         scalars = tuple(map(_scalar, value)) if isinstance(value, Iterable) and is_list else _scalar(value)
@@ -101,13 +101,13 @@ class QueryConstraints:
 
     @classmethod
     def includes(cls, table: str, column: str, values: Iterable[Scalar]) -> Self:
-        """Keep what has one of these values, at least one."""
-        return cls.where(table, column, "IN", tuple(values))
+        """Keep what has one of these values, at least one; a single text is refused, as `where` says."""
+        return cls.where(table, column, "IN", values)
 
     @classmethod
     def not_includes(cls, table: str, column: str, values: Iterable[Scalar]) -> Self:
-        """Keep what has none of these values, at least one."""
-        return cls.where(table, column, "NOT IN", tuple(values))
+        """Keep what has none of these values, at least one; raises as `includes`."""
+        return cls.where(table, column, "NOT IN", values)
 
     def __and__(self, other: QueryConstraints) -> QueryConstraints:
         """Keep what both keep; sorted by this one's order first. The other one's page wins, if it has one."""

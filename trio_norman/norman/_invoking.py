@@ -19,11 +19,11 @@ from ._configs import InvocationConfig, read_config
 from ._constraints import QueryConstraints
 from ._models import Invocation, Model
 from ._providing import OnUpload, Provision, lost_answer_noted, orphans_noted, provide_all
-from ._resolving import Resolved, resolve
+from ._resolving import Resolved, default_data, resolve
 from ._retrieve import Retrieval
 from ._session import Session
-from ._waiting import wait_until_finished
-from ._words import ConsumeMode, InputSource
+from ._waiting import check_limit, wait_until_finished
+from ._words import ConsumeMode
 
 Output = bytearray | Retrieval
 _UNANSWERABLE = frozenset({400, 404, 405, 422})  # how a service says that it does not know such a question
@@ -91,6 +91,7 @@ async def run_invocation(
     session: Session, given: InvocationConfig | Mapping[str, Any], *, seconds: float, note: OnUpload | None
 ) -> tuple[OpenInvocation, InvocationConfig]:
     """Invoke a model and return once its outputs are there; raises as `Norman.invoke`."""
+    check_limit(seconds)
     config = read_config(InvocationConfig, given)
     data = {
         each.display_title: await resolve(repr(each.display_title), each.data, each.source) for each in config.inputs
@@ -100,13 +101,14 @@ async def run_invocation(
         check_titles(config, model)
         for title, default in defaults_of(model).items():
             if title not in data:
-                data[title] = await resolve(repr(title), default, InputSource.PRIMITIVE)
+                data[title] = default_data(repr(title), default)
     invocation = await _created(session, config.model_name)
     with orphans_noted(f"invocation {invocation.id}"):
         titles = [[each.display_title for each in entries] for entries in (invocation.inputs, invocation.outputs)]
         check_entries(config, titles[0], titles[1], model is not None)
+        outputs = _outputs(session, invocation)
         await _provided(session, invocation, data, seconds=seconds, note=note)
-    return OpenInvocation(invocation, _outputs(session, invocation), session), config
+    return OpenInvocation(invocation, outputs, session), config
 
 
 async def _provided(
@@ -133,9 +135,9 @@ async def _created(session: Session, name: str) -> Invocation:
     call = api.create_invocations_by_name({name: 1})
     with lost_answer_noted(f"an invocation of {name!r}"):
         found = await session.ask(call)
-    if not found:
-        problem = "expected one invocation, got none @ $"
-        raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
+        if not found:
+            problem = "expected one invocation, got none @ $"
+            raise MalformedResponseError(call.method, f"{session.root}/{call.path}", (problem,))
     return found[0]
 
 

@@ -189,7 +189,7 @@ class Model(ModelPreview):
     long_description: str
     inputs: Sequence[ModelSignature] = ()
     outputs: Sequence[ModelSignature] = ()
-    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False)
+    http_headers: Mapping[str, str] = attrs.field(factory=dict, hash=False, repr=False)  # may hold a key
     user_added_tags: Sequence[ModelTag] = ()
 
 

@@ -10,7 +10,17 @@ import trio
 
 from .._lifetimes import lone_error_unwrapped
 from .._sansio.flagging import FAILED
-from ..errors import ConnectError, NameResolutionError, TransportError, TrioNormanError
+from ..errors import (
+    AddressError,
+    ConnectError,
+    LimitExceededError,
+    MalformedResponseError,
+    NameResolutionError,
+    ServiceBrokenError,
+    TlsError,
+    TransportError,
+    TrioNormanError,
+)
 from . import _calls as api
 from ._models import (
     AssetDownloadRequest,
@@ -141,17 +151,25 @@ def orphans_noted(*orphans: str) -> Iterator[None]:
     try:
         yield
     except TrioNormanError as error:
-        error.note_orphans(*orphans)
+        if orphans:
+            error.note_orphans(*orphans)
         raise
 
 
 @contextmanager
 def lost_answer_noted(what: str) -> Iterator[None]:
-    """Write into an error whose answer was lost that the service may have acted."""
+    """Write into an error after which nobody knows it that the service may have acted."""
     try:
         yield
-    except (ConnectError, NameResolutionError):
-        raise
+    except (AddressError, ConnectError, NameResolutionError, TlsError):
+        raise  # nothing was sent
     except TransportError as error:
         error.note_orphans(f"perhaps {what}: the answer was lost")
+        raise
+    except ServiceBrokenError as error:
+        error.note_orphans(f"perhaps {what}: the service failed")
+        raise
+    except (MalformedResponseError, LimitExceededError) as error:
+        if not error.orphans:  # it may be known already what was made
+            error.note_orphans(f"perhaps {what}: the answer cannot be read")
         raise

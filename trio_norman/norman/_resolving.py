@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncIterable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import trio
 from .._sansio.addresses import check_address
 from .._sansio.encodings import primitive_bytes
 from ..errors import AddressError, ConfigurationError
-from ._bodies import check_file, open_bytes, open_file, open_stream
+from ._bodies import check_file, check_stream, is_stream, open_bytes, open_file, open_stream
 from ._pushing import OpenBody
 from ._words import InputSource
 
@@ -58,12 +57,16 @@ async def resolve(
             await trio.to_thread.run_sync(check_file, name, path)
             return Resolved(kind, open_body=partial(open_file, name, path))
         case InputSource.STREAM:
-            if not _is_stream(data):
-                advice = "give an object that can be read or iterated over"
-                raise ConfigurationError(f"the data of {name} is no stream", advice)
+            check_stream(name, data)
             return Resolved(kind, open_body=partial(open_stream, name, data))
         case _:
             return Resolved(kind, open_body=partial(open_bytes, name, primitive_bytes(data, of=name)))
+
+
+def default_data(name: str, text: str) -> Resolved:
+    """Return a model's default value as data; unlike a value of the user's it may be empty on purpose."""
+    data = primitive_bytes(text, of=name) if text else b""
+    return Resolved(InputSource.PRIMITIVE, open_body=partial(open_bytes, name, data))
 
 
 def _kind(name: str, data: Any, source: InputSource | str | None) -> InputSource:
@@ -78,27 +81,28 @@ def _kind(name: str, data: Any, source: InputSource | str | None) -> InputSource
             return _kind_of_text(data)
         case _ if isinstance(data, _VALUES):
             return InputSource.PRIMITIVE
-        case _ if _is_stream(data):
+        case _ if is_stream(data):
             return InputSource.STREAM
     advice = "give a path, a link, a text, bytes, a number, a dict, a list or a stream"
     raise ConfigurationError(f"a {type(data).__name__} cannot be sent for {name}", advice)
 
 
 def _kind_of_text(text: str) -> InputSource:
+    if is_link(text):
+        return InputSource.LINK
     try:
-        parts = urlsplit(text.strip())
-        if parts.scheme in {"http", "https"} and parts.netloc:
-            return InputSource.LINK
         return InputSource.FILE if stat.S_ISREG(Path(text).stat().st_mode) else InputSource.PRIMITIVE
     except (OSError, ValueError):  # there is no such file, or the text could not even be its name
         return InputSource.PRIMITIVE
 
 
-def _is_stream(data: Any) -> bool:
-    if isinstance(data, str | bytes | bytearray | dict):
+def is_link(text: str) -> bool:
+    """Whether a text is an http or https URL, in whatever letters its scheme is written."""
+    try:
+        parts = urlsplit(text.strip())
+    except ValueError:  # an odd host
         return False
-    readable = callable(getattr(data, "read", None)) or callable(getattr(data, "receive_some", None))
-    return readable or isinstance(data, AsyncIterable | Iterable)
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _link(name: str, data: Any) -> str:

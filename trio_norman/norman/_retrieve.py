@@ -14,7 +14,7 @@ import trio
 
 from .._lifetimes import Block
 from .._sansio.redaction import Secret
-from .._sansio.retrying import RetryBudget
+from .._sansio.retrying import News, RetryBudget
 from .._wire._fetching import Answer
 from ..errors import (
     InterruptedTransferError,
@@ -51,6 +51,7 @@ class Retrieval(Block):
     _token: Secret | None = None
     _answer: Answer | None = attrs.field(init=False, default=None)
     _chunks: AsyncIterator[bytes] | None = attrs.field(init=False, default=None)
+    _is_broken: bool = attrs.field(init=False, default=False)
 
     def __repr__(self) -> str:
         return f"<Retrieval of {self.name!r}, {'not open' if self._answer is None else 'open'}>"
@@ -90,23 +91,37 @@ class Retrieval(Block):
         """Return the next bytes.
 
         Raises:
-            InterruptedTransferError: The connection ended before the body did.
+            InterruptedTransferError: The connection ended before the body did, or reading was broken off before.
             SlowTransferError: Nothing came for the time limit on silence.
+
+        Cancellation: the rest of the body is lost; enter the stream again, which begins at its start.
         """
-        answer, limit = self._open_answer(), self._session.stall.seconds
+        answer = self._open_answer()
+        if self._is_broken:  # its generator is over, which would look like the end of the body
+            raise InterruptedTransferError("GET", answer.url, "reading it failed or was cancelled before")
+        is_through = False
+        try:
+            chunk = await self._next_chunk(answer)
+            is_through = True
+        finally:
+            self._is_broken = not is_through
+        if chunk is None:
+            raise StopAsyncIteration
+        return chunk
+
+    async def _next_chunk(self, answer: Answer) -> bytes | None:
         assert self._chunks is not None  # noqa: S101 (as long as there is an answer)
+        limit = self._session.stall.seconds
         with trio.move_on_after(limit):
             chunk = await anext(self._chunks, None)
             while chunk is not None and not chunk:
                 chunk = await anext(self._chunks, None)
-            if chunk is None:
-                raise StopAsyncIteration
             return chunk
         raise SlowTransferError("GET", answer.url, f"nothing came for {limit:g} s")
 
     async def read(self) -> bytearray:
         """Return all bytes, over several attempts if need be; raises what entering and iterating raise."""
-        budget = RetryBudget(self._session.policy)
+        budget, news = RetryBudget(self._session.policy), News()
         while True:
             body = bytearray()
             try:
@@ -115,9 +130,11 @@ class Retrieval(Block):
                         body += chunk
                 return body
             except (InterruptedTransferError, SlowTransferError) as error:
-                budget.advance(len(body), size=None)
+                budget.advance(news.count(len(body)), size=None)  # bytes that come once more are no progress
+                news.begin_anew()
                 wait = budget.after(error, now=trio.current_time(), jitter=random.random())
                 if wait is None:
+                    error.attempts = budget.failures
                     raise
             await trio.sleep(wait)
 
@@ -153,7 +170,7 @@ class Retrieval(Block):
 
     @property
     def _fetch(self) -> Fetch:
-        return self._session.fetch if self._token is None else self._session.fetcher_with(self._token).fetch
+        return self._session.fetch if self._token is None else self._session.fetch_with(self._token)
 
     def _open_answer(self) -> Answer:
         if self._answer is None:
@@ -170,7 +187,7 @@ class Retrieval(Block):
                     raise ProtocolError("GET", answer.url, "the answer is encoded although identity was asked for")
                 chunks = answer.chunks()
                 await stack.enter_async_context(aclosing(chunks))
-                self._answer, self._chunks = answer, chunks
+                self._answer, self._chunks, self._is_broken = answer, chunks, False
                 try:
                     yield
                 finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar, cast
 
 import attrs
@@ -12,7 +12,7 @@ import trio
 
 from .._lifetimes import Uses
 from .._sansio.ranges import ByteRange
-from .._sansio.redaction import REDACTED, Secret
+from .._sansio.redaction import Secret, without_secrets
 from .._sansio.retrying import RetryPolicy
 from .._sansio.stalling import StallLimit
 from .._wire._asking import Asker
@@ -20,7 +20,15 @@ from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
 from .._wire._connecting import ConnectionSettings, new_transport
 from .._wire._fetching import Answer, Fetcher
 from .._wire._keys import KeyForOneOrigin
-from ..errors import AuthenticationError, ConfigurationError, ServiceError
+from ..errors import (
+    AuthenticationError,
+    ConfigurationError,
+    LimitExceededError,
+    MalformedResponseError,
+    ServiceError,
+    TransportError,
+)
+from ..transfer import Fetch
 from . import _calls as api
 from ._converter import from_wire
 from ._models import LoginResponse
@@ -99,7 +107,14 @@ class Session:
             awaits_nothing=call.kind is None,
             secrets=secrets,
         )
-        return await client.call(call.method, call.path, None, sent)
+        try:
+            return await client.call(call.method, call.path, None, sent)
+        except (TransportError, ServiceError, MalformedResponseError, LimitExceededError) as error:
+            if call.shown_path:
+                error.url = f"{self.root}/{call.shown_path}"
+            if isinstance(error, ServiceError):
+                _unquote(error, secrets)
+            raise
 
     def _own_secrets(self, token: Token | None) -> list[Secret]:
         return [secret for secret in (self._key, None if token is None else token.text) if secret is not None]
@@ -117,17 +132,27 @@ class Session:
         """Ask for bytes that the service keeps, as `trio_norman.transfer.Fetch` wants it; with the token."""
         token = await self.tokens.current()
         async with AsyncExitStack() as stack:
-            with _unquoted(self._own_secrets(token)):
-                try:
-                    answer = await stack.enter_async_context(self._fetcher.fetch(url, span, if_range))
-                except AuthenticationError:
-                    await self.tokens.renew(token)
-                    answer = await stack.enter_async_context(self._fetcher.fetch(url, span, if_range))
+            try:
+                answer = await _entered(stack, self._fetcher.fetch(url, span, if_range), self._own_secrets(token))
+            except AuthenticationError:
+                await self.tokens.renew(token)
+                secrets = self._own_secrets(self.tokens.present)
+                answer = await _entered(stack, self._fetcher.fetch(url, span, if_range), secrets)
             yield answer
 
-    def fetcher_with(self, token: Secret) -> Fetcher:
-        """Return what fetches with a token of the caller's own."""
-        return self._fetcher_with(lambda: Secret(f"Bearer {token.reveal()}"))
+    def fetch_with(self, token: Secret) -> Fetch:
+        """Return what fetches as `fetch` does, with a token of the caller's own, which is not renewed."""
+        fetcher = self._fetcher_with(lambda: Secret(f"Bearer {token.reveal()}"))
+
+        @asynccontextmanager
+        async def fetch(
+            url: Secret, span: ByteRange | None = None, if_range: str | None = None, /
+        ) -> AsyncIterator[Answer]:
+            secrets = [*self._own_secrets(self.tokens.present), token]
+            async with AsyncExitStack() as stack:
+                yield await _entered(stack, fetcher.fetch(url, span, if_range), secrets)
+
+        return fetch
 
     def _fetcher_with(self, credential: Any) -> Fetcher:
         assert self.settings.transport is not None  # noqa: S101 (put there when the session was opened)
@@ -135,16 +160,24 @@ class Session:
         return Fetcher(Asker(transport, self.settings))
 
 
-@contextmanager
-def _unquoted(secrets: Sequence[Secret]) -> Iterator[None]:
-    """Take secrets of ours out of what the service says in an error."""
+async def _entered(
+    stack: AsyncExitStack, asking: AbstractAsyncContextManager[Answer], secrets: Sequence[Secret]
+) -> Answer:
+    """Get an answer; an error repeats no secret of ours."""
     try:
-        yield
+        return await stack.enter_async_context(asking)
     except ServiceError as error:
-        for secret in secrets:
-            error.message = error.message.replace(secret.reveal(), REDACTED)
-            error.cause = error.cause.replace(secret.reveal(), REDACTED)
+        _unquote(error, secrets)
         raise
+
+
+def _unquote(error: ServiceError, secrets: Sequence[Secret]) -> None:
+    """Take secrets of ours out of what the service says in an error, once it is decoded."""
+    error.code, error.message, error.cause = (
+        without_secrets(said, secrets) for said in (error.code, error.message, error.cause)
+    )
+    error.suggestions = tuple(without_secrets(said, secrets) for said in error.suggestions)
+    error.given_request_id = error.given_request_id and without_secrets(error.given_request_id, secrets)
 
 
 @asynccontextmanager

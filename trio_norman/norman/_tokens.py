@@ -38,14 +38,14 @@ class Tokens:
     _log_in: LogIn
     present: Token | None = None
     _lock: trio.Lock = attrs.field(init=False, factory=trio.Lock)
-    _failure: tuple[int, TrioNormanError] | None = attrs.field(init=False, default=None)
-    _round: int = attrs.field(init=False, default=0)
+    _failure: TrioNormanError | None = attrs.field(init=False, default=None)  # of the last login that failed
+    _failures: int = attrs.field(init=False, default=0)
 
     async def current(self) -> Token:
         """Return a token that is good now, logging in if need be.
 
         Raises:
-            TrioNormanError: What the login raises; all who wait for one login share its failure.
+            TrioNormanError: What the login raises; all who wait for one login share its failure, each as a copy.
         """
         return await self._other_than(None)
 
@@ -58,18 +58,17 @@ class Tokens:
         return None if self.present is None else self.present.header
 
     async def _other_than(self, refused: Token | None) -> Token:
-        asked = self._round
+        failures = self._failures
         async with self._lock:
             token = self.present
             if token is not None and token is not refused and trio.current_time() < token.good_until:
                 return token
-            if self._failure is not None and self._failure[0] > asked:
-                raise self._failure[1]  # of the login that we have been waiting for
-            self._round += 1
+            if self._failure is not None and self._failures > failures:  # the one that we waited for
+                raise attrs.evolve(self._failure)  # everybody's own: callers write into it what they leave behind
             try:
                 self.present = token = await self._made()
             except TrioNormanError as error:
-                self._failure = (self._round, error)
+                self._failure, self._failures = attrs.evolve(error), self._failures + 1
                 raise
             return token
 

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 import trio
 
 from .._sansio.flagging import Flag, FlagWatch
-from ..errors import JobFailedError, JobTimeoutError, TrioNormanError
+from ..errors import ConfigurationError, JobFailedError, JobTimeoutError, TrioNormanError
 from . import _calls as api
 from ._constraints import QueryConstraints
 from ._session import Session
 
 _ASKING_WHY = 5.0  # seconds that looking for a notification about a failure may take
+
+
+def check_limit(max_seconds: float) -> None:
+    """Refuse a limit that is none, before anything is made that would be waited for.
+
+    Raises:
+        ConfigurationError: If it is 0 or less, or no number.
+    """
+    if not max_seconds > 0:
+        raise ConfigurationError(f"'max_seconds' is {max_seconds}", "give more than 0 seconds")
 
 
 async def wait_until_finished(session: Session, entities: Sequence[str], *, seconds: float) -> None:
