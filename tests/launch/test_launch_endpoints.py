@@ -102,19 +102,6 @@ async def test_a_prediction_is_one_request(autojump_clock: MockClock) -> None:
         assert len([name for name, _ in request.header_list if name == "authorization"]) == 1
 
 
-async def test_an_endpoint_that_was_made_anew_is_looked_up_again(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        endpoint = await sync_endpoint(client)
-        emulator.register_endpoint("echo-sync", "sync", lambda args: "new")
-        assert (await endpoint.predict(ask())).value == "new"
-        emulator.requests.clear()
-        assert (await endpoint.predict(ask())).value == "new"
-        assert len(emulator.requests) == 1
-        del emulator.launch.endpoints["echo-sync"]
-        with pytest.raises(NotFoundError, match="echo-sync"):
-            await endpoint.predict(ask())
-
-
 async def test_a_synchronous_failure_is_an_answer(autojump_clock: MockClock) -> None:
     def fails(args: Any) -> Any:
         if args == "refuse":

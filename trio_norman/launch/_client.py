@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -122,7 +122,6 @@ class LaunchClient(Block):
     _limits: LaunchLimits
     _receiver: CallbackReceiver | None
     _state: OpenState | None
-    _ids: dict[str, ModelEndpoint]
     _uses: Uses
     #: The account's files.
     files: Files
@@ -149,7 +148,7 @@ class LaunchClient(Block):
         bare = launch_root(address, use_path=False, allow_http=allow_http).removesuffix("/v1/launch")
         self._old_root = f"{bare}/v1/hosted_inference"
         self._retry, self._limits, self._receiver = retry or RetryPolicy(), limits or LaunchLimits(), callback_receiver
-        self._state, self._lifetime, self._ids, self._uses = None, None, {}, Uses("LaunchClient")
+        self._state, self._lifetime, self._uses = None, None, Uses("LaunchClient")
         self.files, self.batch_jobs = Files(self), BatchJobs(self)
 
     def __repr__(self) -> str:
@@ -261,12 +260,17 @@ class LaunchClient(Block):
             NotFoundError: If there is none.
             MalformedResponseError: If it is of a type that this version does not know.
         """
-        found = await self._find(name)
+        found = await self.find_named(name)
+        asked_name = None if found is None else name
+        if found is None and name.startswith("end_"):
+            found = await self.ask(api.endpoint(name))
+        if found is None:
+            raise self._no_endpoint(name)
         kind = KINDS.get(found.endpoint_type)
         if kind is None:
             problem = f"an endpoint type that this version does not know: {found.endpoint_type!r} @ $.endpoint_type"
             raise MalformedResponseError("GET", f"{self._root}/v1/model-endpoints", (problem,))
-        made = kind(found, self)
+        made = kind(found, self, asked_name)
         assert isinstance(made, SyncEndpoint | AsyncEndpoint | StreamingEndpoint)  # noqa: S101 (there is no fourth)
         return made
 
@@ -277,58 +281,67 @@ class LaunchClient(Block):
             order_by: ``newest`` or ``oldest`` first; without it as the service likes.
         """
         found = (await self.ask(api.endpoints(order_by=order_by))).model_endpoints
-        return [KINDS.get(each.endpoint_type, Endpoint)(each, self) for each in found]
+        return [KINDS.get(each.endpoint_type, Endpoint)(each, self, each.name) for each in found]
 
-    async def _find(self, name: str) -> ModelEndpoint:
+    async def find_named(self, name: str) -> ModelEndpoint | None:
+        """Look an endpoint of the team up by its name; for the parts of this package."""
         found = (await self.ask(api.endpoints(name=name))).model_endpoints if name.strip() else ()
-        if not found and name.startswith("end_"):
-            return await self.ask(api.endpoint(name))
-        if not found:
-            raise NotFoundError("GET", f"{self._root}/v1/model-endpoints", 200, "", f"there is no endpoint {name!r}")
-        self._ids[name] = found[0]
-        return found[0]
+        return found[0] if found else None
+
+    async def renewed(self, name: str) -> ModelEndpoint:
+        """Look an endpoint up by its name, once more; for the parts of this package.
+
+        Raises:
+            NotFoundError: If there is none any more.
+        """
+        found = await self.find_named(name)
+        if found is None:
+            raise self._no_endpoint(name)
+        return found
+
+    def _no_endpoint(self, name: str) -> NotFoundError:
+        return NotFoundError("GET", f"{self._root}/v1/model-endpoints", 200, "", f"there is no endpoint {name!r}")
 
     # Predictions
 
-    async def predict_sync(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponse:
+    async def predict_sync(self, endpoint: Endpoint, request: EndpointRequest) -> EndpointResponse:
         """Do what `SyncEndpoint.predict` does."""
         sent = self.sent(json_text(request.payload(is_async=False)), {**request.extra_headers, **JSON})
         answer: JsonAnswer | None = None
         with self.in_use() as state:
-            answer = await self._with_id(
-                endpoint, lambda found: state.patient.call("POST", api.SYNC_TASKS, _of(found), sent)
-            )
+            answer = await endpoint.with_id(lambda found: state.patient.call("POST", api.SYNC_TASKS, _of(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         told, raw = self._read(answer, "POST", answer.url)
         return EndpointResponse.of(told, client=self, raw=raw, endpoint_name=endpoint.name)
 
-    async def predict_async(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponseFuture:
+    async def predict_async(self, endpoint: Endpoint, request: EndpointRequest) -> EndpointResponseFuture:
         """Do what `AsyncEndpoint.predict` does."""
         payload = request.payload(is_async=True)
         is_announced = False
         answer: JsonAnswer | None = None
         with self.in_use() as state:
-            if state.receiver is not None and request.callback_url is None and endpoint.sends_callbacks:
+            if state.receiver is not None and request.callback_url is None and endpoint.model_endpoint.sends_callbacks:
                 payload |= state.receiver.payload
                 is_announced = True
             sent = self.sent(json_text(payload), {**request.extra_headers, **JSON})
-            answer = await self._with_id(
-                endpoint, lambda found: state.quick.call("POST", api.ASYNC_TASKS, _of(found), sent)
-            )
+            answer = await endpoint.with_id(lambda found: state.quick.call("POST", api.ASYNC_TASKS, _of(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         task_id = from_wire(TaskCreated, answer, method="POST").task_id.reveal()
         watch = self.open_state.poller.watch(task_id, endpoint.name, is_announced=is_announced)
         return EndpointResponseFuture(self, endpoint.name, task_id, watch)
 
     @asynccontextmanager
-    async def open_events(self, endpoint: ModelEndpoint, request: EndpointRequest) -> AsyncIterator[Streamed]:
+    async def open_events(self, endpoint: Endpoint, request: EndpointRequest) -> AsyncIterator[Streamed]:
         """Open the answer of a streaming endpoint; for `StreamingEndpoint.predict`."""
         headers = {**request.extra_headers, **JSON, "Accept": "text/event-stream", "Cache-Control": "no-store"}
         sent = self.sent(json_text(request.payload(is_async=False)), headers)
         client = self.open_state.patient
-        found = self._ids.get(endpoint.name, endpoint)
-        async with client.open_stream("POST", api.STREAMING_TASKS, _of(found), sent) as streamed:
-            yield streamed
+        async with AsyncExitStack() as stack:
+            yield await endpoint.with_id(
+                lambda found: stack.enter_async_context(
+                    client.open_stream("POST", api.STREAMING_TASKS, _of(found), sent)
+                )
+            )
 
     def future(self, endpoint_name: str, async_task_id: str) -> EndpointResponseFuture:
         """Make the future of a task again, of which another program, or an earlier run of this one, knows the id.
@@ -340,21 +353,6 @@ class LaunchClient(Block):
         api.task_path(async_task_id)
         watch = self.open_state.poller.watch(async_task_id, endpoint_name, is_new=False)
         return EndpointResponseFuture(self, endpoint_name, async_task_id, watch)
-
-    async def _with_id(self, endpoint: ModelEndpoint, call: Callable[[ModelEndpoint], Any]) -> Any:
-        """Make a call with the id of an endpoint; if there is none of it any more, look its name up again, once."""
-        known = self._ids.get(endpoint.name, endpoint)
-        gone: NotFoundError | None = None
-        try:
-            return await call(known)
-        except NotFoundError as error:
-            gone = error
-        self._ids.pop(endpoint.name, None)
-        renewed = await self._find(endpoint.name)
-        if renewed.id == known.id:
-            gone.message = f"the endpoint {endpoint.name!r} is gone"
-            raise gone
-        return await call(renewed)
 
     async def _ask_once(self, task_id: str) -> Told:
         shown = f"{self._root}/{api.ASYNC_TASKS}/<task id>"  # whoever knows the id can read the answer
@@ -396,5 +394,5 @@ def json_text(body: Any) -> bytes:
     return encoded(body, what="the request")
 
 
-def _of(endpoint: ModelEndpoint) -> dict[str, str | int]:
-    return {"model_endpoint_id": endpoint.id}
+def _of(endpoint_id: str) -> dict[str, str | int]:
+    return {"model_endpoint_id": endpoint_id}

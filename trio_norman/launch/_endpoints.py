@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from .._sansio.sse import SseDecoder
-from ..errors import EndpointTimeoutError
+from ..errors import EndpointTimeoutError, NotFoundError
 from . import _api as api
 from ._futures import EndpointResponseFuture
 from ._many import Answers, Outcome, answer_many
@@ -23,15 +23,24 @@ from ._streams import EndpointResponseStream
 if TYPE_CHECKING:
     from ._client import LaunchClient
 
+T = TypeVar("T")
 Requests = Iterable[EndpointRequest] | AsyncIterable[EndpointRequest]
 
 
 @attrs.define(eq=False)
 class Endpoint:
-    """An endpoint that was found; `model_endpoint` is what the service said of it then."""
+    """An endpoint that was found.
+
+    Args:
+        model_endpoint: What the service said of it when it was last looked up.
+        client: Looks it up and asks it.
+        asked_name: The name that it was found by: once its id is gone, the endpoint that has the name now takes its
+            place. None for one that was found by its id, for whom nothing else can stand.
+    """
 
     model_endpoint: ModelEndpoint = attrs.field(repr=lambda found: repr(found.name))
     client: LaunchClient = attrs.field(repr=False)
+    asked_name: str | None = attrs.field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -51,8 +60,31 @@ class Endpoint:
         return (await self._renewed()).deployment_state
 
     async def _renewed(self) -> ModelEndpoint:
-        self.model_endpoint = await self.client.ask(api.endpoint(self.model_endpoint.id))
+        self.model_endpoint = await self.with_id(lambda found: self.client.ask(api.endpoint(found)))
         return self.model_endpoint
+
+    async def with_id(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """Make a call with the endpoint's id; if nothing has that any more, look the name up again, once.
+
+        For the parts of this package.
+
+        Raises:
+            NotFoundError: If there is no such endpoint, under its id or the name that it was found by.
+        """
+        known = self.model_endpoint.id
+        gone: NotFoundError | None = None
+        try:
+            return await call(known)
+        except NotFoundError as error:
+            gone = error
+        if self.asked_name is None:
+            raise gone
+        if self.model_endpoint.id == known:  # else another call has looked it up meanwhile
+            self.model_endpoint = await self.client.renewed(self.asked_name)
+        if self.model_endpoint.id == known:
+            gone.message = f"the endpoint {self.asked_name!r} is gone"
+            raise gone
+        return await call(self.model_endpoint.id)
 
 
 @attrs.define(eq=False)
@@ -124,7 +156,7 @@ class SyncEndpoint(PredictingEndpoint):
 
         Cancellation: the model may run.
         """
-        return await self.client.predict_sync(self.model_endpoint, request)
+        return await self.client.predict_sync(self, request)
 
     async def _outcome(self, request: EndpointRequest) -> Outcome:
         return await self.predict(request)
@@ -147,7 +179,7 @@ class AsyncEndpoint(PredictingEndpoint):
 
         Cancellation: the task may have been made.
         """
-        return await self.client.predict_async(self.model_endpoint, request)
+        return await self.client.predict_async(self, request)
 
     async def _outcome(self, request: EndpointRequest) -> Outcome:
         return await (await self.predict(request)).get()
@@ -170,7 +202,7 @@ class StreamingEndpoint(PredictingEndpoint):
         Cancellation: the model may run.
         """
         state = self.client.open_state
-        async with self.client.open_events(self.model_endpoint, request) as streamed:
+        async with self.client.open_events(self, request) as streamed:
             async with streamed.open_chunks(idle_seconds=state.idle_seconds) as chunks:
                 yield EndpointResponseStream(self.name, self.client, streamed, chunks, SseDecoder(state.largest_event))
 
