@@ -38,6 +38,7 @@ async def test_endpoints_are_listed_shown_and_asked(shell: Shell) -> None:
         "result_url": None,
         "traceback": None,
         "error": None,
+        "task_id": None,
     }
     assert [each["result"] for each in ends[3].json_lines] == [{"x": [1, None]}]
 
@@ -78,6 +79,7 @@ async def test_mistakes_and_failures_have_their_exit_codes(shell: Shell) -> None
     assert [ended.code for ended in ends] == [3, 2, 5, 2]
     assert all(ended.err.startswith("error: ") for ended in ends)
     assert ends[2].json["error"]["kind"] == "EndpointTimeoutError"
+    assert list(shell.emulator.launch.tasks) == [ends[2].json["task_id"]]
 
 
 async def test_another_services_key_is_not_sent_to_the_hosted_one(shell: Shell) -> None:

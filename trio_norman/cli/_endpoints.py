@@ -14,7 +14,15 @@ from cyclopts.validators import Number
 
 from .._sansio.jsontext import decode_json
 from ..errors import ConfigurationError, EndpointTimeoutError, TrioNormanError
-from ..launch import AsyncEndpoint, EndpointRequest, EndpointResponse, StreamingEndpoint, SyncEndpoint
+from ..launch import (
+    AsyncEndpoint,
+    EndpointRequest,
+    EndpointResponse,
+    EndpointResponseFuture,
+    LaunchClient,
+    StreamingEndpoint,
+    SyncEndpoint,
+)
 from ._exits import Exit, exit_of, exit_of_items
 from ._launch_options import LAUNCH, LaunchFlags
 from ._lists import open_list
@@ -82,8 +90,9 @@ async def predict(
 ) -> int:
     """Ask an inference endpoint, and write each answer as a line of JSON.
 
-    A line has request_id, status, status_code, result, result_url, traceback and error. With --many the lines come in
-    order of completion. A streaming endpoint gives a line for each event. A model that fails is told on stderr too.
+    A line has request_id, status, status_code, result, result_url, traceback, error and task_id: the id of a task that
+    has no answer yet, by which it can be asked for later. With --many the lines come in order of completion. A
+    streaming endpoint gives a line for each event. A model that fails is told on stderr too.
 
     Args:
         name: The endpoint's name or id.
@@ -103,7 +112,7 @@ async def predict(
             kind = endpoint.model_endpoint.endpoint_type
             raise ConfigurationError(f"--stream: the endpoint is not streaming but {kind}", "leave --stream out")
         async with open_output() as write:
-            report = Report(write, quiet=output.quiet)
+            report = Report(client, write)
             if request is not None and isinstance(endpoint, StreamingEndpoint):
                 await _tell_stream(report, endpoint, request, timeout)
             elif request is not None:
@@ -117,23 +126,29 @@ async def predict(
 class Report:
     """What is told of each request, and what the exit code will be."""
 
+    client: LaunchClient
     write: Write
-    quiet: bool = False
     succeeded: int = 0
     failures: set[Exit] = attrs.field(factory=set)
 
     async def add(self, request_id: str, outcome: EndpointResponse | TrioNormanError) -> None:
         """Tell one answer, or the error in its place."""
         response, error = (None, outcome) if isinstance(outcome, TrioNormanError) else (outcome, _failure_of(outcome))
+        future = None if error is None else self.client.future_of(error)
         if error is not None:
             self.failures.add(exit_of(error))
             say(f"error: {failure_line(request_id, error)}")
         else:
             self.succeeded += 1
-        await self.write(f"{json_text(line_of(request_id, response, error))}\n")
+        await self.write(f"{json_text(line_of(request_id, response, error, future))}\n")
 
 
-def line_of(request_id: str, response: EndpointResponse | None, error: TrioNormanError | None) -> Mapping[str, Any]:
+def line_of(
+    request_id: str,
+    response: EndpointResponse | None,
+    error: TrioNormanError | None,
+    future: EndpointResponseFuture | None = None,
+) -> Mapping[str, Any]:
     """Return what is told of one answer."""
     url = None if response is None or response.result_url is None else response.result_url.reveal()
     told = (
@@ -147,6 +162,7 @@ def line_of(request_id: str, response: EndpointResponse | None, error: TrioNorma
         "result_url": url,
         "traceback": None if response is None else response.traceback,
         "error": told,
+        "task_id": None if future is None else future.async_task_id,
     }
 
 

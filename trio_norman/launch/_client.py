@@ -35,7 +35,7 @@ from . import _api as api
 from ._converter import from_wire
 from ._downloads import model_sources
 from ._endpoints import KINDS, AsyncEndpoint, Endpoint, StreamingEndpoint, SyncEndpoint
-from ._futures import EndpointResponseFuture
+from ._futures import EndpointResponseFuture, task_of
 from ._jobs import BatchJobs
 from ._models import Model, ModelEndpoint, TaskCreated
 from ._poller import Poller, Told
@@ -353,6 +353,18 @@ class LaunchClient(Block):
         api.task_path(async_task_id)
         watch = self.open_state.poller.watch(async_task_id, endpoint_name, is_new=False)
         return EndpointResponseFuture(self, endpoint_name, async_task_id, watch)
+
+    def future_of(self, outcome: TrioNormanError) -> EndpointResponseFuture | None:
+        """Return the future of the task that an outcome of `predict_many` has left without an answer.
+
+        The task goes on at the service: ask again, in this program or, by the future's name and id, in another one.
+        None if there is no task to ask for: it was never made, or whether it was is not known.
+
+        Raises:
+            trio.ClosedResourceError: Outside the client's block.
+        """
+        task = task_of(outcome)
+        return None if task is None else self.future(*task)
 
     async def _ask_once(self, task_id: str) -> Told:
         shown = f"{self._root}/{api.ASYNC_TASKS}/<task id>"  # whoever knows the id can read the answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,9 +12,9 @@ import attrs
 import trio
 
 from .._sansio.sse import SseDecoder
-from ..errors import EndpointTimeoutError, NotFoundError
+from ..errors import EndpointTimeoutError, NotFoundError, TrioNormanError
 from . import _api as api
-from ._futures import EndpointResponseFuture
+from ._futures import EndpointResponseFuture, note_task
 from ._many import Answers, Outcome, answer_many
 from ._models import DeploymentState, EndpointStatus, ModelEndpoint, ResourceState
 from ._requests import EndpointRequest
@@ -92,7 +93,13 @@ class PredictingEndpoint(Endpoint):
     """What endpoints of a known type have in common."""
 
     @abstractmethod
-    async def _outcome(self, request: EndpointRequest) -> Outcome: ...
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        """Return the answer to a request, or raise what stands in its place, after `seconds` at the latest."""
+
+    async def _in_time(self, answer: Awaitable[Outcome], seconds: float) -> Outcome:
+        with trio.move_on_after(seconds):
+            return await answer
+        raise EndpointTimeoutError(self.name, seconds)
 
     @asynccontextmanager
     async def predict_many(
@@ -112,6 +119,7 @@ class PredictingEndpoint(Endpoint):
 
         An outcome is an `EndpointResponse` (of a streaming endpoint a tuple of them), or the `TrioNormanError` that
         stands in its place: one bad request spoils no other. Whoever is slow in taking answers slows down the asking.
+        No task is lost with its answer: `LaunchClient.future_of` gives the future behind an error.
 
         Args:
             requests: Taken only as fast as answers are; their `request_id` are all different.
@@ -128,11 +136,7 @@ class PredictingEndpoint(Endpoint):
             raise ValueError("max_in_flight is at least 1, and timeout above 0 (or None)")
 
         async def answer(request: EndpointRequest) -> Outcome:
-            if timeout is None:
-                return await self._outcome(request)
-            with trio.move_on_after(timeout):
-                return await self._outcome(request)
-            raise EndpointTimeoutError(self.name, timeout)
+            return await self._outcome(request, math.inf if timeout is None else timeout)
 
         async with answer_many(requests, answer, max_in_flight) as answers:
             yield answers
@@ -158,8 +162,8 @@ class SyncEndpoint(PredictingEndpoint):
         """
         return await self.client.predict_sync(self, request)
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
-        return await self.predict(request)
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        return await self._in_time(self.predict(request), seconds)
 
 
 @attrs.define(eq=False, repr=False)
@@ -181,8 +185,17 @@ class AsyncEndpoint(PredictingEndpoint):
         """
         return await self.client.predict_async(self, request)
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
-        return await (await self.predict(request)).get()
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        future: EndpointResponseFuture | None = None
+        try:
+            with trio.move_on_after(seconds):
+                future = await self.predict(request)
+                return await future.get()
+            raise EndpointTimeoutError(self.name, seconds, "" if future is None else future.last_status)
+        except TrioNormanError as error:
+            if future is not None:
+                note_task(error, future)
+            raise
 
 
 @attrs.define(eq=False, repr=False)
@@ -206,7 +219,10 @@ class StreamingEndpoint(PredictingEndpoint):
             async with streamed.open_chunks(idle_seconds=state.idle_seconds) as chunks:
                 yield EndpointResponseStream(self.name, self.client, streamed, chunks, SseDecoder(state.largest_event))
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        return await self._in_time(self._gathered(request), seconds)
+
+    async def _gathered(self, request: EndpointRequest) -> tuple[EndpointResponse, ...]:
         opening: AbstractAsyncContextManager[EndpointResponseStream] = self.predict(request)
         async with opening as stream:
             return tuple([response async for response in stream])
