@@ -335,13 +335,16 @@ class LaunchClient(Block):
         """Open the answer of a streaming endpoint; for `StreamingEndpoint.predict`."""
         headers = {**request.extra_headers, **JSON, "Accept": "text/event-stream", "Cache-Control": "no-store"}
         sent = self.sent(json_text(request.payload(is_async=False)), headers)
-        client = self.open_state.patient
+        streamed: Streamed | None = None
         async with AsyncExitStack() as stack:
-            yield await endpoint.with_id(
-                lambda found: stack.enter_async_context(
-                    client.open_stream("POST", api.STREAMING_TASKS, _of(found), sent)
+            with self.in_use() as state:
+                streamed = await endpoint.with_id(
+                    lambda found: stack.enter_async_context(
+                        state.patient.open_stream("POST", api.STREAMING_TASKS, _of(found), sent)
+                    )
                 )
-            )
+            assert streamed is not None  # noqa: S101 (else in_use has raised)
+            yield streamed
 
     def future(self, endpoint_name: str, async_task_id: str) -> EndpointResponseFuture:
         """Make the future of a task again, of which another program, or an earlier run of this one, knows the id.

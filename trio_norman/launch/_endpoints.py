@@ -211,6 +211,7 @@ class StreamingEndpoint(PredictingEndpoint):
             TransportError: No answer came, or none that is a stream.
             NotFoundError: The endpoint is gone.
             ServiceError: The service refused: an error is never an empty stream.
+            trio.ClosedResourceError: The client is closed, or is closed before the answer begins.
 
         Cancellation: the model may run.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,7 @@ class EndpointResponse:
 
         Raises:
             ConfigurationError: If there is no `result_url`, or it is no http(s) URL.
+            trio.ClosedResourceError: If its client is closed, or is closed meanwhile.
             LimitExceededError: If it has more than 1 GiB; `save_result` has no such limit.
             TrioNormanError: If it cannot be brought home.
 
@@ -131,15 +133,17 @@ class EndpointResponse:
 
         Raises:
             ConfigurationError: If there is no `result_url`, or it is no http(s) URL.
+            trio.ClosedResourceError: If its client is closed, or is closed meanwhile.
             TrioNormanError: If it cannot be brought home.
 
         Cancellation: the partial file stays and is taken up by the next download.
         """
         source = Source.from_url(self._address(), name)
         found: DownloadResult | None = None
-        async with download_many([source], dest, fetch=self._fetch(), fail_fast=True) as results:
-            async for found in results:  # noqa: B007 (there is exactly one)
-                pass
+        with nullcontext() if self.client is None else self.client.in_use():
+            async with download_many([source], dest, fetch=self._fetch(), fail_fast=True) as results:
+                async for found in results:  # noqa: B007 (there is exactly one)
+                    pass
         assert found is not None  # noqa: S101 (else fail_fast has raised)
         return found
 
