@@ -20,7 +20,7 @@ from .._sansio.settings import launch_root, resolve_launch
 from .._sansio.tasks import read_answer
 from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
 from .._wire._connecting import ConnectionSettings
-from .._wire._fetching import Fetcher, open_fetcher
+from .._wire._fetching import open_fetcher
 from .._wire._streaming import Streamed
 from ..errors import (
     LimitExceededError,
@@ -39,9 +39,10 @@ from ._futures import EndpointResponseFuture, task_of
 from ._jobs import BatchJobs
 from ._models import Model, ModelEndpoint, TaskCreated
 from ._poller import Poller, Told
-from ._receiver import CallbackReceiver, OpenReceiver, open_receiver
+from ._receiver import CallbackReceiver, open_receiver
 from ._requests import EndpointRequest, encoded
 from ._responses import EndpointResponse
+from ._state import QUICK_CALLS, LaunchLimits, OpenState
 from ._stored import Files
 
 if TYPE_CHECKING:
@@ -50,41 +51,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 JSON = {"Content-Type": "application/json"}
-_QUICK_SOCKETS = 32  # for calls that are answered at once
-_POLLS_AT_ONCE = 16
 _MOST_SOCKETS = 2000  # of predictions and streams, each of which holds one
-
-
-@attrs.frozen(kw_only=True)
-class LaunchLimits:
-    """How long and how much a `LaunchClient` bears.
-
-    Args:
-        predict_seconds: Limit on a synchronous answer, and on a stream's head. The service itself gives up after 300.
-        idle_seconds: Longest silence of a stream; the service pings every 15 seconds.
-        largest_event: Most bytes of one event of a stream.
-        polls_at_once: Most polls in flight.
-    """
-
-    predict_seconds: float = attrs.field(default=330.0, validator=attrs.validators.gt(0))
-    idle_seconds: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
-    largest_event: int = attrs.field(default=8 * 2**20, validator=attrs.validators.ge(1))
-    polls_at_once: int = attrs.field(default=_POLLS_AT_ONCE, validator=attrs.validators.ge(1))
-
-
-@attrs.frozen(eq=False)
-class OpenState:
-    """What exists only between entering and leaving the client's block."""
-
-    quick: JsonClient
-    patient: JsonClient
-    fetcher: Fetcher
-    connection: ConnectionSettings
-    nursery: trio.Nursery
-    poller: Poller
-    receiver: OpenReceiver | None
-    idle_seconds: float
-    largest_event: int
 
 
 @attrs.define(eq=False, repr=False, init=False)
@@ -160,7 +127,7 @@ class LaunchClient(Block):
         slow = attrs.evolve(self._connection, head_seconds=self._limits.predict_seconds)
         with lone_error_unwrapped():
             async with (
-                self._open_json(self._connection, _QUICK_SOCKETS, home) as quick,
+                self._open_json(self._connection, QUICK_CALLS + self._limits.polls_at_once, home) as quick,
                 self._open_json(slow, _MOST_SOCKETS, home) as patient,
                 open_fetcher(self._connection, home=home) as fetcher,
                 trio.open_nursery() as nursery,
@@ -171,6 +138,7 @@ class LaunchClient(Block):
                     receiver = await nursery.start(open_receiver, self._receiver, poller.announce)
                 self._state = OpenState(
                     quick,
+                    trio.Semaphore(QUICK_CALLS),
                     patient,
                     fetcher,
                     self._connection,
@@ -236,7 +204,7 @@ class LaunchClient(Block):
         with self.in_use() as state:
             client = attrs.evolve(state.quick, root=self._old_root) if at_old_root else state.quick
             sent = self.sent(None if call.body is None else json_text(call.body), JSON)
-            answer = await client.call(call.method, call.path, call.query, sent)
+            answer = await state.call(client, call, sent)
         assert answer is not None  # noqa: S101 (else in_use has raised)
         if call.method == "DELETE" and answer.document is None:
             answer = attrs.evolve(answer, document={})
@@ -324,7 +292,7 @@ class LaunchClient(Block):
                 payload |= state.receiver.payload
                 is_announced = True
             sent = self.sent(json_text(payload), {**request.extra_headers, **JSON})
-            answer = await endpoint.with_id(lambda found: state.quick.call("POST", api.ASYNC_TASKS, _of(found), sent))
+            answer = await endpoint.with_id(lambda found: state.call(state.quick, api.new_task(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         task_id = from_wire(TaskCreated, answer, method="POST").task_id.reveal()
         watch = self.open_state.poller.watch(task_id, endpoint.name, is_announced=is_announced)
