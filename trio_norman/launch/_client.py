@@ -211,13 +211,16 @@ class LaunchClient(Block):
         return from_wire(call.kind, answer, method=call.method)
 
     def sent(
-        self, content: bytes | AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret] = (),
     ) -> Sent:
-        """Describe what goes along with a request; for the parts of this package.
+        """Describe what goes along with a request, and what of it an error must not repeat; for this package's parts.
 
         The service's 429 comes before it does anything: it has too many requests under way.
         """
-        return Sent(content, {} if content is None else headers or {}, repeats_429=True, secrets=(self._pair,))
+        return Sent(content, {} if content is None else headers or {}, repeats_429=True, secrets=(self._pair, *secrets))
 
     # Endpoints
 
@@ -288,10 +291,11 @@ class LaunchClient(Block):
         is_announced = False
         answer: JsonAnswer | None = None
         with self.in_use() as state:
+            secrets = request.secrets
             if state.receiver is not None and request.callback_url is None and endpoint.model_endpoint.sends_callbacks:
                 payload |= state.receiver.payload
-                is_announced = True
-            sent = self.sent(json_text(payload), {**request.extra_headers, **JSON})
+                is_announced, secrets = True, state.receiver.secrets
+            sent = self.sent(json_text(payload), {**request.extra_headers, **JSON}, secrets)
             answer = await endpoint.with_id(lambda found: state.call(state.quick, api.new_task(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         task_id = from_wire(TaskCreated, answer, method="POST").task_id.reveal()

@@ -61,6 +61,7 @@ class OpenReceiver:
 
     payload: Mapping[str, Any] = attrs.field(repr=False)
     server: MessageServer = attrs.field(repr=False)
+    secrets: tuple[Secret, ...] = ()
 
 
 async def open_receiver(
@@ -88,7 +89,9 @@ async def open_receiver(
 
         server = MessageServer(door, take, throttle, settings.most_connections, settings.seconds)
         auth = {"kind": "basic", "username": _USERNAME, "password": password}
-        task_status.started(OpenReceiver({"callback_url": door_path, "callback_auth": auth}, server))
+        task_status.started(
+            OpenReceiver({"callback_url": door_path, "callback_auth": auth}, server, (Secret(path), Secret(password)))
+        )
         await trio.serve_listeners(server.serve, listeners)
     finally:
         for listener in listeners:
