@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from .._sansio.redaction import Secret
-from .._sansio.tasks import TaskAnswer, TaskStatus, decoded
+from .._sansio.tasks import TaskAnswer, TaskStatus, decoded, is_error_body
 from ..errors import ConfigurationError, EndpointTaskError, LimitExceededError
 from ..transfer import DownloadResult, Fetch, Source, download_many
 
@@ -81,7 +81,8 @@ class EndpointResponse:
     def is_failure(self) -> bool:
         """Whether the model or its worker failed: by status, by status code, or by an error in place of a result."""
         code = self.status_code
-        broken = self.result is None and self.result_url is None and self.traceback is not None
+        is_empty = self.result is None and self.result_url is None
+        broken = self.traceback is not None and (is_empty or is_error_body(self.result, code))
         return self.status != TaskStatus.SUCCESS or (code is not None and code >= 400) or broken
 
     def raise_for_status(self) -> EndpointResponse:
