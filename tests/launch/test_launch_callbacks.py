@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.launch.launch_opening import ask, async_endpoint, polls
+from trio_norman import ConnectionSettings
 from trio_norman.emulator import Emulator, WorkerError, open_emulator
 from trio_norman.errors import ConfigurationError
 from trio_norman.launch import CallbackReceiver, EndpointResponse, LaunchClient
+from trio_norman.testing import open_memory_emulator
 
 
 @asynccontextmanager
@@ -61,6 +64,26 @@ async def test_a_callback_that_does_not_come_is_made_up_for_by_asking() -> None:
         assert (failed.status, failed.result) == ("FAILURE", "boom")
         emulator.launch.courier.is_on_strike = True
         assert (await (await (await async_endpoint(client)).predict(ask(2))).get(timeout=20)).value == 2
+
+
+async def test_a_lost_callback_of_a_long_task_is_noticed_soon(autojump_clock: MockClock) -> None:
+    """The receiver listens on a socket, which nobody contacts here: the clock may jump."""
+    async with open_memory_emulator() as (emulator, transport):
+        emulator.register_endpoint("slow", "async", lambda args: args, delay=600)
+        emulator.launch.courier.is_on_strike = True
+        client = LaunchClient(
+            emulator.api_key,
+            emulator.launch_base_url,
+            callback_receiver=CallbackReceiver(),
+            connection=ConnectionSettings(transport=transport),
+        )
+        async with client:
+            for _ in range(10):  # the ninth on knows how long they take
+                began, asked = trio.current_time(), polls(emulator)
+                future = await (await async_endpoint(client, "slow")).predict(ask())
+                await future.get()
+                assert trio.current_time() - began < 635
+                assert polls(emulator) - asked < 35
 
 
 async def test_a_requests_own_callback_is_left_alone() -> None:
