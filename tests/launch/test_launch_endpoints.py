@@ -26,6 +26,7 @@ from trio_norman.errors import (
     EndpointTaskError,
     EndpointTimeoutError,
     HeadTimeoutError,
+    LimitExceededError,
     LocalFileError,
     MalformedResponseError,
     NotFoundError,
@@ -190,6 +191,20 @@ async def test_N_15_a_result_url_that_must_not_be_contacted() -> None:
         await EndpointResponse(None, "SUCCESS", "http://example.org/x.pkl?signature=canary").fetch_result()
     with pytest.raises(ConfigurationError, match="no result_url"):
         await EndpointResponse(None, "SUCCESS", None, 5).fetch_result()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_result_that_is_too_large_is_not_brought_home_first(
+    announced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_norman.launch._responses.LARGEST_RESULT", 2**20)
+    async with open_emulator(runs=0) as emulator:
+        async with LaunchClient(emulator.api_key, emulator.launch_base_url) as client:
+            url = emulator.blob_url(2**32, chunked=int(not announced))
+            with trio.fail_after(5), pytest.raises(LimitExceededError):
+                await EndpointResponse(client, "SUCCESS", url).fetch_result()
+            small = emulator.blob_url(2**20)
+            assert len(await EndpointResponse(client, "SUCCESS", small).fetch_result()) == 2**20
 
 
 def test_the_place_of_a_result_is_not_shown() -> None:

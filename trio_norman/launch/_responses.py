@@ -13,8 +13,8 @@ import trio
 
 from .._sansio.redaction import Secret
 from .._sansio.tasks import TaskAnswer, TaskStatus, decoded, is_error_body
-from ..errors import ConfigurationError, EndpointTaskError, LimitExceededError
-from ..transfer import DownloadResult, Fetch, Source, download_many
+from ..errors import ConfigurationError, EndpointTaskError
+from ..transfer import DownloadOptions, DownloadResult, Fetch, Source, download_many
 
 if TYPE_CHECKING:
     from ._client import LaunchClient
@@ -116,9 +116,7 @@ class EndpointResponse:
         """
         folder = await trio.to_thread.run_sync(TemporaryDirectory)
         try:
-            result = await self.save_result(folder.name, _NAME)
-            if (result.size_bytes or 0) > LARGEST_RESULT:
-                raise LimitExceededError("GET", self._address(), "the result", LARGEST_RESULT)
+            result = await self._saved(folder.name, _NAME, largest_bytes=LARGEST_RESULT)
             data = await trio.to_thread.run_sync(result.path.read_bytes)
         finally:
             with trio.CancelScope(shield=True):  # removing two files waits for nobody
@@ -139,10 +137,17 @@ class EndpointResponse:
 
         Cancellation: the partial file stays and is taken up by the next download.
         """
+        return await self._saved(dest, name)
+
+    async def _saved(
+        self, dest: Path | str, name: str, largest_bytes: int = DownloadOptions().largest_bytes
+    ) -> DownloadResult:
         source = Source.from_url(self._address(), name)
         found: DownloadResult | None = None
         with nullcontext() if self.client is None else self.client.in_use():
-            async with download_many([source], dest, fetch=self._fetch(), fail_fast=True) as results:
+            async with download_many(
+                [source], dest, fetch=self._fetch(), fail_fast=True, largest_bytes=largest_bytes
+            ) as results:
                 async for found in results:  # noqa: B007 (there is exactly one)
                     pass
         assert found is not None  # noqa: S101 (else fail_fast has raised)
