@@ -172,13 +172,35 @@ async def test_the_receiver_is_gone_with_its_client_and_shows_no_secret() -> Non
             await http.post(url, headers=headers)
 
 
+async def test_a_host_with_two_addresses_leaves_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    listeners = list[trio.SocketListener]()
+
+    async def open_two(port: int, *, host: str) -> list[trio.SocketListener]:
+        for _ in range(2):
+            listeners.extend(await open_one(port, host="127.0.0.1"))
+        return list(listeners)
+
+    open_one = trio.open_tcp_listeners
+    async with open_emulator(runs=0) as emulator:
+        monkeypatch.setattr(trio, "open_tcp_listeners", open_two)
+        receiver = CallbackReceiver(host="localhost")
+        async with LaunchClient(emulator.api_key, emulator.launch_base_url, callback_receiver=receiver):
+            pass
+    assert [each.socket.fileno() for each in listeners] == [-1, -1]
+
+
 async def test_a_public_address_is_told_to_the_service() -> None:
     async with receiving(public_url="https://calls.example.org/base/") as (emulator, client):
         future = await (await async_endpoint(client)).predict(ask())
         told = emulator.launch.tasks[future.async_task_id].body
         assert told["callback_url"].startswith("https://calls.example.org/base/callbacks/")
         assert told["callback_auth"]["kind"] == "basic"
-    with pytest.raises(ConfigurationError):
-        CallbackReceiver(public_url="calls.example.org")
+    for url in ("calls.example.org", "https://h/x?y=1", "https://h/x#f"):
+        with pytest.raises(ConfigurationError):
+            CallbackReceiver(public_url=url)
+    for host in ("0.0.0.0", "::", ""):
+        with pytest.raises(ConfigurationError, match="public_url"):
+            CallbackReceiver(host=host)
+        assert CallbackReceiver(host=host, public_url="https://calls.example.org").host == host
     with pytest.raises(ValueError, match="port"):
         CallbackReceiver(port=70_000)
