@@ -92,6 +92,9 @@ async def test_a_requests_own_callback_is_left_alone() -> None:
         future = await (await async_endpoint(client)).predict(ask(3, callback_url=own))
         assert emulator.launch.tasks[future.async_task_id].body["callback_url"] == own
         assert (await future.get(timeout=20)).value == 3
+        mine = {"callback_auth_kind": "mtls", "callback_auth_cert": "c", "callback_auth_key": "k"}
+        future = await (await async_endpoint(client)).predict(ask(4, **mine))  # of the endpoint's own address
+        assert emulator.launch.tasks[future.async_task_id].body["callback_auth"]["kind"] == "mtls"
 
 
 async def test_a_callback_may_come_before_its_task_is_known_and_twice() -> None:

@@ -19,6 +19,7 @@ from tests.launch.launch_opening import (
     sync_endpoint,
 )
 from trio_norman import ConnectionSettings
+from trio_norman._sansio.redaction import Secret
 from trio_norman._wire._client import Sent
 from trio_norman.emulator import ContainerError, open_emulator
 from trio_norman.errors import (
@@ -301,6 +302,14 @@ async def test_a_model_is_a_source_of_the_engine_and_renews_its_urls_by_one_call
                 await client.model_download("unknown")
             with pytest.raises(ConfigurationError, match="model_name"):
                 await client.model_download(" ")
+
+
+@pytest.mark.parametrize("key", ["", " ", Secret("")])
+def test_an_empty_key_is_no_leave_to_take_another_one(key: str | Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIO_NORMAN_LAUNCH_API_KEY", "other")
+    assert "not open" in repr(LaunchClient(None, "http://127.0.0.1:9"))
+    with pytest.raises(ConfigurationError, match="API key"):
+        LaunchClient(key, "http://127.0.0.1:9")
 
 
 async def test_a_client_is_entered_once_and_used_inside(autojump_clock: MockClock) -> None:

@@ -103,6 +103,19 @@ async def test_leaving_early_stops_asking(autojump_clock: MockClock) -> None:
             await all_answers(endpoint.predict_many([], 0))
 
 
+async def test_answers_are_not_quietly_over_after_their_block(autojump_clock: MockClock) -> None:
+    async def wait(answers: Answers) -> None:
+        with pytest.raises(trio.ClosedResourceError, match="after their block"):
+            await anext(answers)
+
+    async with open_in_memory() as (emulator, client), trio.open_nursery() as nursery:
+        emulator.register_endpoint("slow", "sync", lambda args: args, delay=60)
+        async with (await sync_endpoint(client, "slow")).predict_many(map(ask, range(3))) as answers:
+            nursery.start_soon(wait, answers)
+            await trio.sleep(1)
+        await wait(answers)
+
+
 async def all_answers(opening: AbstractAsyncContextManager[Answers]) -> list[Any]:
     async with opening as answers:
         return [answer async for answer in answers]

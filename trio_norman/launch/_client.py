@@ -16,7 +16,7 @@ from .._sansio.addresses import Vicinity
 from .._sansio.callbacks import basic_auth
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryPolicy
-from .._sansio.settings import launch_root, resolve_launch
+from .._sansio.settings import checked_launch_key, launch_root, resolve_launch
 from .._sansio.tasks import read_answer
 from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
 from .._wire._connecting import ConnectionSettings
@@ -74,7 +74,7 @@ class LaunchClient(Block):
         limits: How long and how much the client bears.
 
     Raises:
-        ConfigurationError: If there is no key, or an address is none.
+        ConfigurationError: If there is no key, or an empty one, or an address is none.
         AddressError: If the address is plain http to another machine.
     """
 
@@ -108,6 +108,8 @@ class LaunchClient(Block):
         limits: LaunchLimits | None = None,
     ) -> None:
         self._connection = connection or ConnectionSettings()
+        if api_key is not None:  # an empty one is a mistake, and no leave to take another one
+            checked_launch_key(api_key)
         self._key, address = resolve_launch(api_key=api_key, endpoint=endpoint, environment=os.environ)
         self._pair = basic_auth(self._key.reveal(), "")
         allow_http = self._connection.allow_http
@@ -292,7 +294,8 @@ class LaunchClient(Block):
         answer: JsonAnswer | None = None
         with self.in_use() as state:
             secrets = request.secrets
-            if state.receiver is not None and request.callback_url is None and endpoint.model_endpoint.sends_callbacks:
+            has_own = request.callback_url is not None or request.callback_auth_kind is not None
+            if state.receiver is not None and not has_own and endpoint.model_endpoint.sends_callbacks:
                 payload |= state.receiver.payload
                 is_announced, secrets = True, state.receiver.secrets
             sent = self.sent(json_text(payload), {**request.extra_headers, **JSON}, secrets)
