@@ -38,6 +38,7 @@ async def test_endpoints_are_listed_shown_and_asked(shell: Shell) -> None:
         "result_url": None,
         "traceback": None,
         "error": None,
+        "task_id": None,
     }
     assert [each["result"] for each in ends[3].json_lines] == [{"x": [1, None]}]
 
@@ -61,9 +62,29 @@ async def test_many_are_asked_at_once(shell: Shell) -> None:
     assert (by_id["r7"]["result"], by_id["22"]["result"]) == (7, {"x": 1})
     assert (by_id["23"]["status"], by_id["23"]["error"]["kind"]) == ("FAILURE", "EndpointTaskError")
     assert "\x1b" not in ended.out + ended.err
-    piped = await shell.run(*line, "--many", "-", stdin=b"1\n2\n{x}\n")
-    assert piped.code == 2
-    assert "line 3 is no request" in piped.err
+
+
+async def test_a_line_that_is_no_request_spoils_no_other(shell: Shell) -> None:
+    predict = ["endpoints", "predict", "echo-async", "--many", "-", "--timeout", "20"]
+    wrong = [
+        b"{x}",
+        b'"\xff"',
+        b'{"args": 1, "timeout_seconds": "5"}',
+        b'{"args": 1, "reqest_id": "r"}',
+        b"x" * 2**24 + b"x",
+    ]
+    long = json.dumps("x" * 100_000).encode()
+    ended = await shell.run(*predict, stdin=b"\n".join([b"1", *wrong, b"2", long]))
+    assert ended.code == 6
+    by_id = {each["request_id"]: each for each in ended.json_lines}
+    assert sorted(by_id) == [str(number) for number in range(1, 9)]
+    assert [by_id[each]["result"] for each in "178"] == [1, 2, "x" * 100_000]
+    for number in "23456":
+        assert by_id[number]["error"]["kind"] == "ConfigurationError"
+        assert f"line {number} is" in by_id[number]["error"]["message"]
+        assert f"error: {number}: " in ended.err
+    none = await shell.run(*predict, stdin=b"{x}\n\n{y}")
+    assert (none.code, len(none.json_lines)) == (2, 2)
 
 
 async def test_mistakes_and_failures_have_their_exit_codes(shell: Shell) -> None:
@@ -78,6 +99,7 @@ async def test_mistakes_and_failures_have_their_exit_codes(shell: Shell) -> None
     assert [ended.code for ended in ends] == [3, 2, 5, 2]
     assert all(ended.err.startswith("error: ") for ended in ends)
     assert ends[2].json["error"]["kind"] == "EndpointTimeoutError"
+    assert list(shell.emulator.launch.tasks) == [ends[2].json["task_id"]]
 
 
 async def test_another_services_key_is_not_sent_to_the_hosted_one(shell: Shell) -> None:
@@ -101,7 +123,7 @@ async def test_another_services_key_is_not_sent_to_the_hosted_one(shell: Shell) 
         ('{"x": 1}', {"x": 1}, "7"),
         ('{"args": {"x": 1}}', {"x": 1}, "7"),
         ('{"args": [], "request_id": "a"}', [], "a"),
-        ('{"args": 1, "other": 2}', {"args": 1, "other": 2}, "7"),
+        ('{"arg": 1, "other": 2}', {"arg": 1, "other": 2}, "7"),
     ],
 )
 def test_a_line_is_arguments_or_a_request(line: str, args: Any, request_id: str) -> None:
@@ -110,7 +132,16 @@ def test_a_line_is_arguments_or_a_request(line: str, args: Any, request_id: str)
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "null", '{"args": null}', '{"args": 1, "url": "x"}', '{"args": 1, "num_retries": -1}']
+    "line",
+    [
+        "{",
+        "null",
+        '{"args": null}',
+        '{"args": 1, "url": "x"}',
+        '{"args": 1, "num_retries": -1}',
+        '{"args": 1, "reqest_id": "a"}',
+        '{"url": "https://h/x", "timeout_seconds": "5"}',
+    ],
 )
 def test_a_line_that_is_no_request_is_named(line: str) -> None:
     with pytest.raises(ConfigurationError, match="line 7 is no request"):

@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import trio
+from trio.testing import MockClock
 
 from tests.launch.launch_opening import ask, async_endpoint, polls
+from trio_norman import ConnectionSettings
 from trio_norman.emulator import Emulator, WorkerError, open_emulator
 from trio_norman.errors import ConfigurationError
 from trio_norman.launch import CallbackReceiver, EndpointResponse, LaunchClient
+from trio_norman.testing import open_memory_emulator
 
 
 @asynccontextmanager
@@ -63,12 +66,35 @@ async def test_a_callback_that_does_not_come_is_made_up_for_by_asking() -> None:
         assert (await (await (await async_endpoint(client)).predict(ask(2))).get(timeout=20)).value == 2
 
 
+async def test_a_lost_callback_of_a_long_task_is_noticed_soon(autojump_clock: MockClock) -> None:
+    """The receiver listens on a socket, which nobody contacts here: the clock may jump."""
+    async with open_memory_emulator() as (emulator, transport):
+        emulator.register_endpoint("slow", "async", lambda args: args, delay=600)
+        emulator.launch.courier.is_on_strike = True
+        client = LaunchClient(
+            emulator.api_key,
+            emulator.launch_base_url,
+            callback_receiver=CallbackReceiver(),
+            connection=ConnectionSettings(transport=transport),
+        )
+        async with client:
+            for _ in range(10):  # the ninth on knows how long they take
+                began, asked = trio.current_time(), polls(emulator)
+                future = await (await async_endpoint(client, "slow")).predict(ask())
+                await future.get()
+                assert trio.current_time() - began < 635
+                assert polls(emulator) - asked < 35
+
+
 async def test_a_requests_own_callback_is_left_alone() -> None:
     async with receiving() as (emulator, client):
         own = "http://127.0.0.1:9/own"
         future = await (await async_endpoint(client)).predict(ask(3, callback_url=own))
         assert emulator.launch.tasks[future.async_task_id].body["callback_url"] == own
         assert (await future.get(timeout=20)).value == 3
+        mine = {"callback_auth_kind": "mtls", "callback_auth_cert": "c", "callback_auth_key": "k"}
+        future = await (await async_endpoint(client)).predict(ask(4, **mine))  # of the endpoint's own address
+        assert emulator.launch.tasks[future.async_task_id].body["callback_auth"]["kind"] == "mtls"
 
 
 async def test_a_callback_may_come_before_its_task_is_known_and_twice() -> None:
@@ -149,13 +175,35 @@ async def test_the_receiver_is_gone_with_its_client_and_shows_no_secret() -> Non
             await http.post(url, headers=headers)
 
 
+async def test_a_host_with_two_addresses_leaves_no_listener(monkeypatch: pytest.MonkeyPatch) -> None:
+    listeners = list[trio.SocketListener]()
+
+    async def open_two(port: int, *, host: str) -> list[trio.SocketListener]:
+        for _ in range(2):
+            listeners.extend(await open_one(port, host="127.0.0.1"))
+        return list(listeners)
+
+    open_one = trio.open_tcp_listeners
+    async with open_emulator(runs=0) as emulator:
+        monkeypatch.setattr(trio, "open_tcp_listeners", open_two)
+        receiver = CallbackReceiver(host="localhost")
+        async with LaunchClient(emulator.api_key, emulator.launch_base_url, callback_receiver=receiver):
+            pass
+    assert [each.socket.fileno() for each in listeners] == [-1, -1]
+
+
 async def test_a_public_address_is_told_to_the_service() -> None:
     async with receiving(public_url="https://calls.example.org/base/") as (emulator, client):
         future = await (await async_endpoint(client)).predict(ask())
         told = emulator.launch.tasks[future.async_task_id].body
         assert told["callback_url"].startswith("https://calls.example.org/base/callbacks/")
         assert told["callback_auth"]["kind"] == "basic"
-    with pytest.raises(ConfigurationError):
-        CallbackReceiver(public_url="calls.example.org")
+    for url in ("calls.example.org", "https://h/x?y=1", "https://h/x#f"):
+        with pytest.raises(ConfigurationError):
+            CallbackReceiver(public_url=url)
+    for host in ("0.0.0.0", "::", ""):
+        with pytest.raises(ConfigurationError, match="public_url"):
+            CallbackReceiver(host=host)
+        assert CallbackReceiver(host=host, public_url="https://calls.example.org").host == host
     with pytest.raises(ValueError, match="port"):
         CallbackReceiver(port=70_000)

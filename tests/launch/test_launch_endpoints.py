@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,11 @@ from tests.launch.launch_opening import (
     ASYNC,
     SYNC,
     ask,
-    async_endpoint,
     open_in_memory,
-    streaming_endpoint,
     sync_endpoint,
 )
 from trio_norman import ConnectionSettings
+from trio_norman._sansio.redaction import Secret
 from trio_norman._wire._client import Sent
 from trio_norman.emulator import ContainerError, open_emulator
 from trio_norman.errors import (
@@ -30,6 +27,7 @@ from trio_norman.errors import (
     EndpointTaskError,
     EndpointTimeoutError,
     HeadTimeoutError,
+    LimitExceededError,
     LocalFileError,
     MalformedResponseError,
     NotFoundError,
@@ -37,7 +35,6 @@ from trio_norman.errors import (
     ServiceError,
 )
 from trio_norman.launch import (
-    Answers,
     AsyncEndpoint,
     BatchStatus,
     Endpoint,
@@ -100,19 +97,6 @@ async def test_a_prediction_is_one_request(autojump_clock: MockClock) -> None:
         assert json.loads(request.body) == {"args": {"x": [1, None]}, "timeout_seconds": 3, "return_pickled": False}
         assert request.headers["x-trace"] == "7"
         assert len([name for name, _ in request.header_list if name == "authorization"]) == 1
-
-
-async def test_an_endpoint_that_was_made_anew_is_looked_up_again(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        endpoint = await sync_endpoint(client)
-        emulator.register_endpoint("echo-sync", "sync", lambda args: "new")
-        assert (await endpoint.predict(ask())).value == "new"
-        emulator.requests.clear()
-        assert (await endpoint.predict(ask())).value == "new"
-        assert len(emulator.requests) == 1
-        del emulator.launch.endpoints["echo-sync"]
-        with pytest.raises(NotFoundError, match="echo-sync"):
-            await endpoint.predict(ask())
 
 
 async def test_a_synchronous_failure_is_an_answer(autojump_clock: MockClock) -> None:
@@ -181,102 +165,6 @@ async def test_a_slow_model_is_awaited_up_to_the_limit(autojump_clock: MockClock
             await endpoint.predict(ask(101))
 
 
-# ---- many at once
-
-
-async def test_many_answers_come_in_order_of_completion(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("slow", "async", lambda args: args, delay=lambda args: 10.0 - args)
-        endpoint = await async_endpoint(client, "slow")
-        async with endpoint.predict_many([ask(number) for number in range(10)]) as answers:
-            got = [outcome.value async for _, outcome in answers if isinstance(outcome, EndpointResponse)]
-        assert sorted(got) == list(range(10))
-        assert got[0] > got[-1]
-
-
-async def test_one_bad_request_spoils_no_other(autojump_clock: MockClock) -> None:
-    def model(args: Any) -> Any:
-        if args == 3:
-            raise ContainerError(400, "no")
-        return args
-
-    requests = [ask(number, request_id=str(number)) for number in range(6)]
-    requests += [ask(7, callback_url="http://h", request_id="ignored"), ask(8, request_id="2")]
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("picky", "sync", model)
-        async with (await sync_endpoint(client, "picky")).predict_many(requests, 2) as answers:
-            outcomes = [(request.request_id, request.args, outcome) async for request, outcome in answers]
-    failed = {args: type(each).__name__ for _, args, each in outcomes if isinstance(each, Exception)}
-    assert failed == {3: "ServiceError", 7: "ConfigurationError", 8: "ConfigurationError"}
-    assert len(outcomes) == 8
-
-
-async def test_back_pressure_reaches_both_ways(autojump_clock: MockClock) -> None:
-    taken, flying, most = 0, 0, 0
-
-    async def requests() -> AsyncIterator[Any]:
-        nonlocal taken
-        for number in range(100):
-            taken += 1
-            yield ask(number)
-
-    async def model(args: Any) -> Any:
-        nonlocal flying, most
-        flying += 1
-        most = max(most, flying)
-        await trio.sleep(1)
-        flying -= 1
-        return args
-
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("busy", "sync", model)
-        async with (await sync_endpoint(client, "busy")).predict_many(requests(), 5) as answers:
-            await trio.sleep(60)
-            assert taken <= 2 * 5 + 2
-            assert len([1 async for _ in answers]) == 100
-    assert most == 5
-
-
-async def test_an_answer_that_is_late_is_a_timeout_in_its_place(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        for name, kind in (("a", "async"), ("s", "sync"), ("st", "streaming")):
-            emulator.register_endpoint(name, kind, lambda args: [args], delay=lambda args: args)
-            endpoint = await client.get_model_endpoint(name)
-            async with endpoint.predict_many([ask(1), ask(100)], timeout=10) as answers:
-                outcomes = {request.args: outcome async for request, outcome in answers}
-            assert isinstance(outcomes[100], EndpointTimeoutError)
-            assert not isinstance(outcomes[1], Exception)
-
-
-async def test_leaving_early_stops_asking(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        endpoint = await sync_endpoint(client)
-        async with endpoint.predict_many((ask(number) for number in range(10_000)), 4) as answers:
-            async for _ in answers:
-                break
-        asked = len(emulator.requests)
-        await trio.sleep(100)
-        assert len(emulator.requests) == asked < 20
-        with pytest.raises(ZeroDivisionError):
-            await all_answers(endpoint.predict_many((ask(1 // number) for number in (1, 0)), 1))
-        with pytest.raises(ValueError, match="max_in_flight"):
-            await all_answers(endpoint.predict_many([], 0))
-
-
-async def all_answers(opening: AbstractAsyncContextManager[Answers]) -> list[Any]:
-    async with opening as answers:
-        return [answer async for answer in answers]
-
-
-async def test_events_of_many_streams_are_gathered(autojump_clock: MockClock) -> None:
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("count", "streaming", range)
-        async with (await streaming_endpoint(client, "count")).predict_many(map(ask, range(1, 20))) as answers:
-            async for request, outcome in answers:
-                assert isinstance(outcome, tuple)
-                assert [response.value for response in outcome] == list(range(request.args))
-
-
 # ---- results that are stored
 
 
@@ -304,6 +192,20 @@ async def test_N_15_a_result_url_that_must_not_be_contacted() -> None:
         await EndpointResponse(None, "SUCCESS", "http://example.org/x.pkl?signature=canary").fetch_result()
     with pytest.raises(ConfigurationError, match="no result_url"):
         await EndpointResponse(None, "SUCCESS", None, 5).fetch_result()
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_result_that_is_too_large_is_not_brought_home_first(
+    announced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_norman.launch._responses.LARGEST_RESULT", 2**20)
+    async with open_emulator(runs=0) as emulator:
+        async with LaunchClient(emulator.api_key, emulator.launch_base_url) as client:
+            url = emulator.blob_url(2**32, chunked=int(not announced))
+            with trio.fail_after(5), pytest.raises(LimitExceededError):
+                await EndpointResponse(client, "SUCCESS", url).fetch_result()
+            small = emulator.blob_url(2**20)
+            assert len(await EndpointResponse(client, "SUCCESS", small).fetch_result()) == 2**20
 
 
 def test_the_place_of_a_result_is_not_shown() -> None:
@@ -400,6 +302,14 @@ async def test_a_model_is_a_source_of_the_engine_and_renews_its_urls_by_one_call
                 await client.model_download("unknown")
             with pytest.raises(ConfigurationError, match="model_name"):
                 await client.model_download(" ")
+
+
+@pytest.mark.parametrize("key", ["", " ", Secret("")])
+def test_an_empty_key_is_no_leave_to_take_another_one(key: str | Secret, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIO_NORMAN_LAUNCH_API_KEY", "other")
+    assert "not open" in repr(LaunchClient(None, "http://127.0.0.1:9"))
+    with pytest.raises(ConfigurationError, match="API key"):
+        LaunchClient(key, "http://127.0.0.1:9")
 
 
 async def test_a_client_is_entered_once_and_used_inside(autojump_clock: MockClock) -> None:

@@ -326,7 +326,32 @@ async def test_an_error_reaches_all_who_wait_even_if_one_asks_again_at_once(auto
         assert len({id(error) for error in errors}) == 5
 
 
-@pytest.mark.parametrize("result", [None, "text", [1, 2], {"other": 1}, 7])
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        ({"detail": {"traceback": "Traceback boom"}}, "Traceback boom"),
+        ({"detail": {"foo": 1}}, '{"foo": 1}'),
+        ({"detail": [{"msg": "bad input", "loc": ["x"]}]}, "bad input"),
+        ({"detail": "no model"}, "no model"),
+        ({"detail": ""}, '""'),
+    ],
+)
+async def test_an_error_body_in_place_of_a_result_is_a_failure_and_kept(
+    result: Any, said: str, autojump_clock: MockClock
+) -> None:
+    async with open_in_memory() as (emulator, client):
+        told = {"task_id": "t", "status": "SUCCESS", "result": result, "traceback": None, "status_code": None}
+        emulator.misbehave(f"{ASYNC}/", method="GET", status=200, body=json.dumps(told))
+        response = await (await (await async_endpoint(client)).predict(ask())).get(timeout=9)
+        assert response.value == result
+        with pytest.raises(EndpointTaskError) as raised:
+            response.raise_for_status()
+        assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "result", [None, "text", [1, 2], {"other": 1}, 7, {"detail": "hello"}, {"detail": "hello", "answer": 42}]
+)
 async def test_any_result_is_an_answer(result: Any, autojump_clock: MockClock) -> None:
     async with open_in_memory() as (emulator, client):
         told = {"task_id": "t", "status": "SUCCESS", "result": result, "traceback": None, "status_code": 200}

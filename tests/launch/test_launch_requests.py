@@ -31,6 +31,18 @@ MTLS: dict[str, Any] = {"callback_auth_kind": "mtls", "callback_auth_cert": "c",
         {"args": 1, "timeout_seconds": 0},
         {"args": 1, "timeout_seconds": float("nan")},
         {"args": 1, "timeout_seconds": float("inf")},
+        {"args": 1, "timeout_seconds": "5"},
+        {"args": 1, "timeout_seconds": True},
+        {"url": ""},
+        {"url": 5},
+        {"args": 1, "callback_url": 5},
+        {"args": 1, "callback_url": ""},
+        {"args": 1, "destination_path": 5},
+        {"args": 1, "return_pickled": "no"},
+        {"args": 1, "return_pickled": None},
+        {"args": 1, **BASIC, "callback_auth_username": 5},
+        {"args": 1, **BASIC, "callback_auth_password": 5},
+        {"args": 1, **MTLS, "callback_auth_key": b"k"},
         {"args": 1, "num_retries": -1},
         {"args": 1, "num_retries": 1.5},
         {"args": 1, "num_retries": True},
@@ -83,6 +95,10 @@ def test_what_a_way_of_asking_ignores_is_refused_there(part: dict[str, Any]) -> 
         request.payload(is_async=True)
     with pytest.raises(ConfigurationError, match="callback_url"):
         EndpointRequest(args=1, callback_url="https://h").payload(is_async=False)
+    for auth in (BASIC, MTLS):  # the endpoint may have an address of its own
+        assert "callback_auth" in EndpointRequest(args=1, **auth).payload(is_async=True)
+        with pytest.raises(ConfigurationError, match="does not obey callback_auth_kind"):
+            EndpointRequest(args=1, **auth).payload(is_async=False)
 
 
 def test_request_ids_are_made_and_differ() -> None:

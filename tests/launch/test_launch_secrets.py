@@ -68,6 +68,24 @@ async def test_an_event_that_cannot_be_read_is_not_shown(autojump_clock: MockClo
         assert "CANARY" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"callback_auth_kind": "basic", "callback_auth_username": "u", "callback_auth_password": 'CANARY"ü\\PASSWORD'},
+        {"callback_auth_kind": "mtls", "callback_auth_cert": "c", "callback_auth_key": "CANARY\nKEY"},
+    ],
+)
+async def test_the_credentials_of_a_callback_are_not_repeated(parts: dict[str, Any], autojump_clock: MockClock) -> None:
+    request = ask(callback_url="https://h/x", **parts)
+    async with open_in_memory() as (emulator, client):
+        endpoint = await async_endpoint(client)
+        for said in (json.dumps(request.callback_auth), repr(request.callback_auth), str(request.callback_auth)):
+            emulator.misbehave(ASYNC, status=400, body=json.dumps({"detail": f"cannot use {said}"}), times=1)
+            with pytest.raises(TrioNormanError, match="cannot use") as raised:
+                await endpoint.predict(request)
+            assert "CANARY" not in str(raised.value)
+
+
 async def test_credentials_of_endpoints_are_kept_and_not_shown(autojump_clock: MockClock) -> None:
     auth = {"kind": "basic", "username": "u", "password": "CANARYPASSWORD"}
     async with open_in_memory() as (emulator, client):

@@ -11,10 +11,12 @@ import pytest
 import trio
 import trio.testing
 
-from tests.launch.launch_opening import ask, async_endpoint, event, streaming_endpoint
+from tests.launch.launch_opening import ASYNC, ask, async_endpoint, event, streaming_endpoint
 from tests.wire.test_transport_peer import Line, serving
+from trio_norman import ConnectionSettings
+from trio_norman.emulator import open_emulator
 from trio_norman.errors import InterruptedTransferError, ProtocolError, ServiceBrokenError
-from trio_norman.launch import LaunchClient, StreamingEndpoint
+from trio_norman.launch import EndpointResponse, LaunchClient, StreamingEndpoint
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -54,6 +56,18 @@ def named(request: bytes) -> list[tuple[str, str]]:
     """Give a request's fields, names in lower case."""
     lines = request.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]
     return [(line.partition(": ")[0].lower(), line.partition(": ")[2]) for line in lines]
+
+
+async def test_waiting_in_line_is_no_silence_of_the_service() -> None:
+    async with open_emulator(runs=0) as emulator:
+        emulator.misbehave(ASYNC, method="POST", delay=0.15)
+        connection = ConnectionSettings(head_seconds=0.5)
+        async with LaunchClient(emulator.api_key, emulator.launch_base_url, connection=connection) as client:
+            endpoint = await async_endpoint(client)
+            requests = [ask("x" * 70_000) for _ in range(160)]  # too long to go the plainest way, as one packet
+            async with endpoint.predict_many(requests, 160) as answers:
+                kinds = {type(outcome) async for _, outcome in answers}
+    assert kinds == {EndpointResponse}
 
 
 async def read_into(seen: list[int], endpoint: StreamingEndpoint) -> None:

@@ -60,6 +60,9 @@ def test_jitter_parts_what_was_made_together() -> None:
 def test_an_announced_answer_is_asked_for_only_when_it_is_late() -> None:
     assert PollSchedule().patience(jitter=0.5) == pytest.approx(1.0)
     assert taught([3.0] * 10).patience(jitter=0.5) == pytest.approx(6.0)
+    assert taught([3.0] * 10).patience(2, jitter=0.5) == pytest.approx(13.5)
+    assert taught([600.0] * 10).patience(jitter=0.5) == pytest.approx(30.0)
+    assert PollSchedule().patience(1000, jitter=0.5) == pytest.approx(30.0)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ _REMEMBERED = 128  # tasks
 _ENOUGH = 8  # tasks, before which nothing is known
 _SHARES = (0.3, 0.6, 0.85, 0.98)  # of the tasks, by whose end a poll is due
 _GROWTH = 1.5
+_MOST_PATIENCE = 30.0  # seconds
 
 
 @attrs.define(eq=False)
@@ -62,10 +63,19 @@ class PollSchedule:
         wait = min(max(due - age, self.shortest), self.longest)
         return wait * (0.9 + 0.2 * jitter)
 
-    def patience(self, *, jitter: float) -> float:
-        """Return the seconds after which a task whose end would be announced is asked for nevertheless."""
+    def patience(self, polls: int = 0, *, jitter: float) -> float:
+        """Return the seconds after which a task whose end would be announced is asked for nevertheless.
+
+        At most 30, give or take a tenth: for so long an announcement that was lost goes unnoticed, however long tasks
+        take. They grow by half with each poll.
+
+        Args:
+            polls: How often it was asked for already.
+            jitter: Luck in [0, 1).
+        """
         marks = self._known_marks()
-        return max(1.0, 2.0 * marks[-1] if marks else 0.0) * (0.9 + 0.2 * jitter)
+        wait = max(1.0, 2.0 * marks[-1] if marks else 0.0) * _GROWTH ** min(polls, 20)
+        return min(wait, _MOST_PATIENCE) * (0.9 + 0.2 * jitter)
 
     def _grown(self, age: float, polls: int) -> float:
         if self._known_marks():

@@ -5,6 +5,7 @@ Source: wire/launch, sections 5 and 7.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -62,7 +63,7 @@ def read_answer(document: Any) -> TaskAnswer:
     if code is not None and type(code) is not int:
         raise ValueError(f"expected a whole number, got {_kind(code)} @ $.status_code")
     result, url = _unwrapped(document.get("result"))
-    if result is None and traceback is None and isinstance(document.get("result"), dict):
+    if traceback is None and is_error_body(document.get("result"), code):
         traceback = traceback_of(document["result"])
     return TaskAnswer(_STATUSES.get(status, status), result, url, traceback, code)
 
@@ -75,22 +76,25 @@ def _error_text(document: Mapping[str, Any]) -> str:
 
 def _unwrapped(value: Any) -> tuple[Any, str | None]:
     if not isinstance(value, dict) or not ("result" in value or "result_url" in value):
-        return (None if is_error_body(value) else value), None
+        return value, None
     url = value.get("result_url")
     return value.get("result"), url if isinstance(url, str) else None
 
 
-def is_error_body(value: Any) -> bool:
-    """Tell an artifact endpoint's failure from a result. Source: wire/launch, section 5.5, last row."""
-    return isinstance(value, dict) and "detail" in value and "result" not in value
+def is_error_body(value: Any, code: int | None) -> bool:
+    """Tell a failure from a result: `detail` and nothing else, and no status code of success beside it.
+
+    Source: wire/launch, section 5.5, last row, and section 7: an artifact endpoint that fails has no status code.
+    """
+    is_success = code is not None and code < 400
+    return isinstance(value, dict) and value.keys() == {"detail"} and not is_success
 
 
-def traceback_of(value: Mapping[str, Any]) -> str | None:
-    """Return the traceback that an error body of a model holds."""
+def traceback_of(value: Mapping[str, Any]) -> str:
+    """Return what an error body of a model says: its traceback, its text, or whatever else it holds, as JSON."""
     detail = value.get("detail")
-    if isinstance(detail, dict) and isinstance(detail.get("traceback"), str):
-        return str(detail["traceback"])
-    return detail if isinstance(detail, str) else None
+    told = detail.get("traceback") if isinstance(detail, dict) else detail
+    return told if isinstance(told, str) and told else json.dumps(detail, ensure_ascii=False)
 
 
 def decoded(result: Any) -> Any:

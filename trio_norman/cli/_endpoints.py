@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,13 +14,21 @@ from cyclopts.validators import Number
 
 from .._sansio.jsontext import decode_json
 from ..errors import ConfigurationError, EndpointTimeoutError, TrioNormanError
-from ..launch import AsyncEndpoint, EndpointRequest, EndpointResponse, StreamingEndpoint, SyncEndpoint
+from ..launch import (
+    AsyncEndpoint,
+    EndpointRequest,
+    EndpointResponse,
+    EndpointResponseFuture,
+    LaunchClient,
+    StreamingEndpoint,
+    SyncEndpoint,
+)
 from ._exits import Exit, exit_of, exit_of_items
 from ._launch_options import LAUNCH, LaunchFlags
-from ._lists import open_list
+from ._lists import ListFile, open_list
 from ._nouns import write_list, write_thing
 from ._options import OUTPUT, Jobs, OutputFlags
-from ._output import Write, json_text, open_output, say
+from ._output import Write, json_text, one_line, open_output, say
 from ._views import Column, failure_line
 
 Asked = SyncEndpoint | AsyncEndpoint | StreamingEndpoint
@@ -32,6 +40,8 @@ _COLUMNS = (
     Column("STATUS", lambda endpoint: endpoint.model_endpoint.status, 18),
     Column("ID", lambda endpoint: endpoint.model_endpoint.id),
 )
+
+_LONGEST_REQUEST = 16 * 2**20  # bytes of a line
 
 Seconds = Annotated[float | None, Parameter(validator=Number(gt=0), metavar="SECONDS")]
 
@@ -82,14 +92,16 @@ async def predict(
 ) -> int:
     """Ask an inference endpoint, and write each answer as a line of JSON.
 
-    A line has request_id, status, status_code, result, result_url, traceback and error. With --many the lines come in
-    order of completion. A streaming endpoint gives a line for each event. A model that fails is told on stderr too.
+    A line has request_id, status, status_code, result, result_url, traceback, error and task_id: the id of a task that
+    has no answer yet, by which it can be asked for later. With --many the lines come in order of completion. A
+    streaming endpoint gives a line for each event. A model that fails is told on stderr too.
 
     Args:
         name: The endpoint's name or id.
         args: The model's arguments as JSON; @FILE reads them from a file.
         many: File (- is stdin) whose lines are requests: each the arguments as JSON, or an object with args or url,
-            and perhaps request_id, which is the number of the line otherwise.
+            and perhaps request_id, which is the number of the line otherwise. A line has 16 MiB at most. One that is no
+            request is told as an error, with its number as request_id, and the others go on.
         jobs: Requests without an answer at the same time, with --many.
         timeout: Longest wait for each answer.
         stream: Insist on a streaming endpoint.
@@ -103,7 +115,7 @@ async def predict(
             kind = endpoint.model_endpoint.endpoint_type
             raise ConfigurationError(f"--stream: the endpoint is not streaming but {kind}", "leave --stream out")
         async with open_output() as write:
-            report = Report(write, quiet=output.quiet)
+            report = Report(client, write)
             if request is not None and isinstance(endpoint, StreamingEndpoint):
                 await _tell_stream(report, endpoint, request, timeout)
             elif request is not None:
@@ -117,23 +129,29 @@ async def predict(
 class Report:
     """What is told of each request, and what the exit code will be."""
 
+    client: LaunchClient
     write: Write
-    quiet: bool = False
     succeeded: int = 0
     failures: set[Exit] = attrs.field(factory=set)
 
     async def add(self, request_id: str, outcome: EndpointResponse | TrioNormanError) -> None:
         """Tell one answer, or the error in its place."""
         response, error = (None, outcome) if isinstance(outcome, TrioNormanError) else (outcome, _failure_of(outcome))
+        future = None if error is None else self.client.future_of(error)
         if error is not None:
             self.failures.add(exit_of(error))
             say(f"error: {failure_line(request_id, error)}")
         else:
             self.succeeded += 1
-        await self.write(f"{json_text(line_of(request_id, response, error))}\n")
+        await self.write(f"{json_text(line_of(request_id, response, error, future))}\n")
 
 
-def line_of(request_id: str, response: EndpointResponse | None, error: TrioNormanError | None) -> Mapping[str, Any]:
+def line_of(
+    request_id: str,
+    response: EndpointResponse | None,
+    error: TrioNormanError | None,
+    future: EndpointResponseFuture | None = None,
+) -> Mapping[str, Any]:
     """Return what is told of one answer."""
     url = None if response is None or response.result_url is None else response.result_url.reveal()
     told = (
@@ -147,6 +165,7 @@ def line_of(request_id: str, response: EndpointResponse | None, error: TrioNorma
         "result_url": url,
         "traceback": None if response is None else response.traceback,
         "error": told,
+        "task_id": None if future is None else future.async_task_id,
     }
 
 
@@ -178,7 +197,7 @@ async def _tell_stream(
 
 async def _tell_many(report: Report, endpoint: Asked, path: str, jobs: int, seconds: float | None) -> None:
     async with open_list(path) as lines:
-        async with endpoint.predict_many(_requests(lines.lines), jobs, timeout=seconds) as answers:
+        async with endpoint.predict_many(_requests(lines, report), jobs, timeout=seconds) as answers:
             async for request, outcome in answers:
                 await _add(report, request, outcome)
 
@@ -188,13 +207,22 @@ async def _add(report: Report, request: EndpointRequest, outcome: Any) -> None:
         await report.add(request.request_id, each)
 
 
-async def _requests(
-    lines: Callable[[], AsyncGenerator[tuple[int, str], None]],
-) -> AsyncGenerator[EndpointRequest, None]:
-    async with aclosing(lines()) as every:
-        async for number, line in every:
-            if line.strip():
-                yield read_request(line, number=number)  # noqa: ASYNC119 (`predict_many` closes this generator)
+async def _requests(file: ListFile, report: Report) -> AsyncGenerator[EndpointRequest, None]:
+    """Yield the requests of a list, and tell of lines that are none: they spoil no other."""
+    async with aclosing(file.lines(_LONGEST_REQUEST)) as lines:
+        async for number, line in lines:
+            request = line if isinstance(line, ConfigurationError) else _request_or_error(line, number)
+            if isinstance(request, ConfigurationError):
+                await report.add(str(number), request)
+            elif request is not None:
+                yield request  # noqa: ASYNC119 (`predict_many` closes this generator)
+
+
+def _request_or_error(line: str, number: int) -> EndpointRequest | ConfigurationError | None:
+    try:
+        return read_request(line, number=number) if line.strip() else None
+    except ConfigurationError as error:
+        return error
 
 
 def read_request(line: str, *, number: int) -> EndpointRequest:
@@ -203,15 +231,21 @@ def read_request(line: str, *, number: int) -> EndpointRequest:
     Raises:
         ConfigurationError: Naming the line.
     """
+    advice = "a line is JSON: the arguments, or an object with args or url"
     try:
         document = decode_json(line.encode("utf-8", "surrogatepass"))
-        is_request = isinstance(document, dict) and ("args" in document or "url" in document)
-        if not is_request or not _REQUEST_FIELDS.issuperset(document):
+        if not isinstance(document, dict) or not ("args" in document or "url" in document):
             return EndpointRequest(args=document, request_id=str(number))
-        return EndpointRequest(**{"request_id": str(number), **document})
+        unknown = ", ".join(sorted(document.keys() - _REQUEST_FIELDS))
+        if not unknown:
+            return EndpointRequest(**{"request_id": str(number), **document})
+        problem = f"{one_line(unknown)} beside args or url"
+        advice = 'known are {known}; arguments that have such names are given as {{"args": ...}}'.format(
+            known=", ".join(sorted(_REQUEST_FIELDS))
+        )
     except ValueError as error:
         problem = str(error)
-    raise ConfigurationError(f"line {number} is no request: {problem}", "a line is JSON: the arguments, or an object")
+    raise ConfigurationError(f"line {number} is no request: {problem}", advice)
 
 
 async def _read_args(text: str) -> Any:

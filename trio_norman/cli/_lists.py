@@ -22,36 +22,67 @@ STDIN = "-"
 
 @attrs.define(eq=False)
 class LineSplitter:
-    """Cuts blocks of bytes into numbered lines of text."""
+    """Cuts blocks of bytes into numbered lines of text, of at most `longest` bytes."""
 
+    longest: int = _LONGEST_LINE
     _number: int = 0
-    _rest: bytes = b""
+    _pieces: list[bytes] = attrs.field(init=False, factory=list)  # of the line that is not complete
+    _length: int = attrs.field(init=False, default=0)
 
     def feed(self, block: bytes) -> Iterator[tuple[int, str]]:
         """Yield each line that is complete now, with its number, counted from 1.
 
         Raises:
-            ConfigurationError: If a line is not UTF-8, or longer than 64 KiB.
+            ConfigurationError: If a line is not UTF-8, or longer than `longest`.
         """
-        *lines, self._rest = (self._rest + block).split(b"\n")
-        for line in lines:
-            yield self._next(line)
-        if len(self._rest) > _LONGEST_LINE:
-            self._next(self._rest)
+        yield from map(_sound, self.cut(block))
+        if self._length > self.longest:
+            raise self._too_long(self._number + 1)
 
     def finish(self) -> Iterator[tuple[int, str]]:
         """Yield the last line if no line end followed it; raises as `feed`."""
-        if self._rest:
-            yield self._next(self._rest)
+        yield from map(_sound, self.rest())
 
-    def _next(self, line: bytes) -> tuple[int, str]:
+    def cut(self, block: bytes) -> Iterator[tuple[int, str | ConfigurationError]]:
+        """Yield the lines as `feed` does, with the error in place of one that is none."""
+        *ends, rest = block.split(b"\n")
+        for end in ends:
+            self._keep(end)
+            yield self._next()
+        self._keep(rest)
+
+    def rest(self) -> Iterator[tuple[int, str | ConfigurationError]]:
+        """Yield the last line as `finish` does, or the error in its place."""
+        if self._length:
+            yield self._next()
+
+    def _keep(self, piece: bytes) -> None:
+        self._length += len(piece)
+        if self._length > self.longest:  # it is only counted on, to its end
+            self._pieces.clear()
+        elif piece:
+            self._pieces.append(piece)
+
+    def _next(self) -> tuple[int, str | ConfigurationError]:
+        line, length = b"".join(self._pieces), self._length
+        self._pieces, self._length = [], 0
         self._number += 1
-        if len(line) > _LONGEST_LINE:
-            raise ConfigurationError(f"line {self._number} is longer than {_LONGEST_LINE} bytes")
+        if length > self.longest:
+            return self._number, self._too_long(self._number)
         try:
             return self._number, line.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError:
-            raise ConfigurationError(f"line {self._number} is not UTF-8") from None
+            return self._number, ConfigurationError(f"line {self._number} is not UTF-8")
+
+    def _too_long(self, number: int) -> ConfigurationError:
+        return ConfigurationError(f"line {number} is longer than {self.longest} bytes")
+
+
+def _sound(line: tuple[int, str | ConfigurationError]) -> tuple[int, str]:
+    number, text = line
+    if isinstance(text, ConfigurationError):
+        raise text
+    return number, text
 
 
 @attrs.define(eq=False)
@@ -72,22 +103,26 @@ class ListFile:
             ConfigurationError: At the first line that is none, naming its number.
         """
         async with aclosing(self.lines()) as lines:
-            async for number, line in lines:
-                entry = read_entry(line, number=number)
+            async for line in lines:
+                number, text = _sound(line)
+                entry = read_entry(text, number=number)
                 if entry is not None:
                     yield entry  # noqa: ASYNC119 (the batch closes this generator)
 
-    async def lines(self) -> AsyncGenerator[tuple[int, str], None]:
-        """Yield each line with its number, counted from 1.
+    async def lines(self, longest: int = _LONGEST_LINE) -> AsyncGenerator[tuple[int, str | ConfigurationError], None]:
+        """Yield each line with its number, counted from 1; the error in place of one that is none.
+
+        Args:
+            longest: Most bytes of a line.
 
         Raises:
-            ConfigurationError: If a line is not UTF-8, or longer than 64 KiB.
+            ConfigurationError: If the list cannot be read.
         """
-        splitter = LineSplitter()
+        splitter = LineSplitter(longest)
         while block := await trio.to_thread.run_sync(self._read, abandon_on_cancel=True):
-            for each in splitter.feed(block):
+            for each in splitter.cut(block):
                 yield each
-        for each in splitter.finish():
+        for each in splitter.rest():
             yield each
 
     async def count(self) -> int:

@@ -1,7 +1,7 @@
 """Launch endpoints: synchronous, streaming, and thousands of asynchronous tasks with one poller."""
 
 from .._sansio.tasks import TaskStatus
-from ._client import LaunchClient, LaunchLimits
+from ._client import LaunchClient
 from ._endpoints import AsyncEndpoint, Endpoint, StreamingEndpoint, SyncEndpoint
 from ._futures import EndpointResponseFuture
 from ._jobs import BatchJobs
@@ -21,6 +21,7 @@ from ._models import (
 from ._receiver import CallbackReceiver
 from ._requests import EndpointRequest
 from ._responses import EndpointResponse
+from ._state import LaunchLimits
 from ._stored import Files
 from ._streams import EndpointResponseStream
 

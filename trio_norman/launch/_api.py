@@ -24,6 +24,7 @@ from ._models import (
     ModelEndpoint,
     ModelEndpoints,
     ModelUrls,
+    TaskCreated,
 )
 
 KEY_HEADER = "Authorization"
@@ -55,6 +56,11 @@ def endpoints(name: str | None = None, order_by: str | None = None) -> Call[Mode
 def endpoint(endpoint_id: str) -> Call[ModelEndpoint]:
     """Describe one endpoint by its id."""
     return Call("GET", f"{_ENDPOINTS}/{segment(endpoint_id, what='model_endpoint_id')}", ModelEndpoint)
+
+
+def new_task(endpoint_id: str) -> Call[TaskCreated]:
+    """Describe a new asynchronous task; what is asked goes along with it."""
+    return Call("POST", ASYNC_TASKS, TaskCreated, {"model_endpoint_id": endpoint_id})
 
 
 def task_path(task_id: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -16,11 +16,11 @@ from .._sansio.addresses import Vicinity
 from .._sansio.callbacks import basic_auth
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryPolicy
-from .._sansio.settings import launch_root, resolve_launch
+from .._sansio.settings import checked_launch_key, launch_root, resolve_launch
 from .._sansio.tasks import read_answer
 from .._wire._client import JsonAnswer, JsonClient, Sent, open_json_client
 from .._wire._connecting import ConnectionSettings
-from .._wire._fetching import Fetcher, open_fetcher
+from .._wire._fetching import open_fetcher
 from .._wire._streaming import Streamed
 from ..errors import (
     LimitExceededError,
@@ -35,13 +35,14 @@ from . import _api as api
 from ._converter import from_wire
 from ._downloads import model_sources
 from ._endpoints import KINDS, AsyncEndpoint, Endpoint, StreamingEndpoint, SyncEndpoint
-from ._futures import EndpointResponseFuture
+from ._futures import EndpointResponseFuture, task_of
 from ._jobs import BatchJobs
 from ._models import Model, ModelEndpoint, TaskCreated
 from ._poller import Poller, Told
-from ._receiver import CallbackReceiver, OpenReceiver, open_receiver
+from ._receiver import CallbackReceiver, open_receiver
 from ._requests import EndpointRequest, encoded
 from ._responses import EndpointResponse
+from ._state import QUICK_CALLS, LaunchLimits, OpenState
 from ._stored import Files
 
 if TYPE_CHECKING:
@@ -50,41 +51,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Model)
 
 JSON = {"Content-Type": "application/json"}
-_QUICK_SOCKETS = 32  # for calls that are answered at once
-_POLLS_AT_ONCE = 16
 _MOST_SOCKETS = 2000  # of predictions and streams, each of which holds one
-
-
-@attrs.frozen(kw_only=True)
-class LaunchLimits:
-    """How long and how much a `LaunchClient` bears.
-
-    Args:
-        predict_seconds: Limit on a synchronous answer, and on a stream's head. The service itself gives up after 300.
-        idle_seconds: Longest silence of a stream; the service pings every 15 seconds.
-        largest_event: Most bytes of one event of a stream.
-        polls_at_once: Most polls in flight.
-    """
-
-    predict_seconds: float = attrs.field(default=330.0, validator=attrs.validators.gt(0))
-    idle_seconds: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
-    largest_event: int = attrs.field(default=8 * 2**20, validator=attrs.validators.ge(1))
-    polls_at_once: int = attrs.field(default=_POLLS_AT_ONCE, validator=attrs.validators.ge(1))
-
-
-@attrs.frozen(eq=False)
-class OpenState:
-    """What exists only between entering and leaving the client's block."""
-
-    quick: JsonClient
-    patient: JsonClient
-    fetcher: Fetcher
-    connection: ConnectionSettings
-    nursery: trio.Nursery
-    poller: Poller
-    receiver: OpenReceiver | None
-    idle_seconds: float
-    largest_event: int
 
 
 @attrs.define(eq=False, repr=False, init=False)
@@ -107,7 +74,7 @@ class LaunchClient(Block):
         limits: How long and how much the client bears.
 
     Raises:
-        ConfigurationError: If there is no key, or an address is none.
+        ConfigurationError: If there is no key, or an empty one, or an address is none.
         AddressError: If the address is plain http to another machine.
     """
 
@@ -122,7 +89,6 @@ class LaunchClient(Block):
     _limits: LaunchLimits
     _receiver: CallbackReceiver | None
     _state: OpenState | None
-    _ids: dict[str, ModelEndpoint]
     _uses: Uses
     #: The account's files.
     files: Files
@@ -142,6 +108,8 @@ class LaunchClient(Block):
         limits: LaunchLimits | None = None,
     ) -> None:
         self._connection = connection or ConnectionSettings()
+        if api_key is not None:  # an empty one is a mistake, and no leave to take another one
+            checked_launch_key(api_key)
         self._key, address = resolve_launch(api_key=api_key, endpoint=endpoint, environment=os.environ)
         self._pair = basic_auth(self._key.reveal(), "")
         allow_http = self._connection.allow_http
@@ -149,7 +117,7 @@ class LaunchClient(Block):
         bare = launch_root(address, use_path=False, allow_http=allow_http).removesuffix("/v1/launch")
         self._old_root = f"{bare}/v1/hosted_inference"
         self._retry, self._limits, self._receiver = retry or RetryPolicy(), limits or LaunchLimits(), callback_receiver
-        self._state, self._lifetime, self._ids, self._uses = None, None, {}, Uses("LaunchClient")
+        self._state, self._lifetime, self._uses = None, None, Uses("LaunchClient")
         self.files, self.batch_jobs = Files(self), BatchJobs(self)
 
     def __repr__(self) -> str:
@@ -161,7 +129,7 @@ class LaunchClient(Block):
         slow = attrs.evolve(self._connection, head_seconds=self._limits.predict_seconds)
         with lone_error_unwrapped():
             async with (
-                self._open_json(self._connection, _QUICK_SOCKETS, home) as quick,
+                self._open_json(self._connection, QUICK_CALLS + self._limits.polls_at_once, home) as quick,
                 self._open_json(slow, _MOST_SOCKETS, home) as patient,
                 open_fetcher(self._connection, home=home) as fetcher,
                 trio.open_nursery() as nursery,
@@ -172,6 +140,7 @@ class LaunchClient(Block):
                     receiver = await nursery.start(open_receiver, self._receiver, poller.announce)
                 self._state = OpenState(
                     quick,
+                    trio.Semaphore(QUICK_CALLS),
                     patient,
                     fetcher,
                     self._connection,
@@ -237,20 +206,23 @@ class LaunchClient(Block):
         with self.in_use() as state:
             client = attrs.evolve(state.quick, root=self._old_root) if at_old_root else state.quick
             sent = self.sent(None if call.body is None else json_text(call.body), JSON)
-            answer = await client.call(call.method, call.path, call.query, sent)
+            answer = await state.call(client, call, sent)
         assert answer is not None  # noqa: S101 (else in_use has raised)
         if call.method == "DELETE" and answer.document is None:
             answer = attrs.evolve(answer, document={})
         return from_wire(call.kind, answer, method=call.method)
 
     def sent(
-        self, content: bytes | AsyncIterable[bytes] | None = None, headers: Mapping[str, str] | None = None
+        self,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        secrets: Sequence[Secret] = (),
     ) -> Sent:
-        """Describe what goes along with a request; for the parts of this package.
+        """Describe what goes along with a request, and what of it an error must not repeat; for this package's parts.
 
         The service's 429 comes before it does anything: it has too many requests under way.
         """
-        return Sent(content, {} if content is None else headers or {}, repeats_429=True, secrets=(self._pair,))
+        return Sent(content, {} if content is None else headers or {}, repeats_429=True, secrets=(self._pair, *secrets))
 
     # Endpoints
 
@@ -261,12 +233,17 @@ class LaunchClient(Block):
             NotFoundError: If there is none.
             MalformedResponseError: If it is of a type that this version does not know.
         """
-        found = await self._find(name)
+        found = await self.find_named(name)
+        asked_name = None if found is None else name
+        if found is None and name.startswith("end_"):
+            found = await self.ask(api.endpoint(name))
+        if found is None:
+            raise self._no_endpoint(name)
         kind = KINDS.get(found.endpoint_type)
         if kind is None:
             problem = f"an endpoint type that this version does not know: {found.endpoint_type!r} @ $.endpoint_type"
             raise MalformedResponseError("GET", f"{self._root}/v1/model-endpoints", (problem,))
-        made = kind(found, self)
+        made = kind(found, self, asked_name)
         assert isinstance(made, SyncEndpoint | AsyncEndpoint | StreamingEndpoint)  # noqa: S101 (there is no fourth)
         return made
 
@@ -277,57 +254,71 @@ class LaunchClient(Block):
             order_by: ``newest`` or ``oldest`` first; without it as the service likes.
         """
         found = (await self.ask(api.endpoints(order_by=order_by))).model_endpoints
-        return [KINDS.get(each.endpoint_type, Endpoint)(each, self) for each in found]
+        return [KINDS.get(each.endpoint_type, Endpoint)(each, self, each.name) for each in found]
 
-    async def _find(self, name: str) -> ModelEndpoint:
+    async def find_named(self, name: str) -> ModelEndpoint | None:
+        """Look an endpoint of the team up by its name; for the parts of this package."""
         found = (await self.ask(api.endpoints(name=name))).model_endpoints if name.strip() else ()
-        if not found and name.startswith("end_"):
-            return await self.ask(api.endpoint(name))
-        if not found:
-            raise NotFoundError("GET", f"{self._root}/v1/model-endpoints", 200, "", f"there is no endpoint {name!r}")
-        self._ids[name] = found[0]
-        return found[0]
+        return found[0] if found else None
+
+    async def renewed(self, name: str) -> ModelEndpoint:
+        """Look an endpoint up by its name, once more; for the parts of this package.
+
+        Raises:
+            NotFoundError: If there is none any more.
+        """
+        found = await self.find_named(name)
+        if found is None:
+            raise self._no_endpoint(name)
+        return found
+
+    def _no_endpoint(self, name: str) -> NotFoundError:
+        return NotFoundError("GET", f"{self._root}/v1/model-endpoints", 200, "", f"there is no endpoint {name!r}")
 
     # Predictions
 
-    async def predict_sync(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponse:
+    async def predict_sync(self, endpoint: Endpoint, request: EndpointRequest) -> EndpointResponse:
         """Do what `SyncEndpoint.predict` does."""
         sent = self.sent(json_text(request.payload(is_async=False)), {**request.extra_headers, **JSON})
         answer: JsonAnswer | None = None
         with self.in_use() as state:
-            answer = await self._with_id(
-                endpoint, lambda found: state.patient.call("POST", api.SYNC_TASKS, _of(found), sent)
-            )
+            answer = await endpoint.with_id(lambda found: state.patient.call("POST", api.SYNC_TASKS, _of(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         told, raw = self._read(answer, "POST", answer.url)
         return EndpointResponse.of(told, client=self, raw=raw, endpoint_name=endpoint.name)
 
-    async def predict_async(self, endpoint: ModelEndpoint, request: EndpointRequest) -> EndpointResponseFuture:
+    async def predict_async(self, endpoint: Endpoint, request: EndpointRequest) -> EndpointResponseFuture:
         """Do what `AsyncEndpoint.predict` does."""
         payload = request.payload(is_async=True)
         is_announced = False
         answer: JsonAnswer | None = None
         with self.in_use() as state:
-            if state.receiver is not None and request.callback_url is None and endpoint.sends_callbacks:
+            secrets = request.secrets
+            has_own = request.callback_url is not None or request.callback_auth_kind is not None
+            if state.receiver is not None and not has_own and endpoint.model_endpoint.sends_callbacks:
                 payload |= state.receiver.payload
-                is_announced = True
-            sent = self.sent(json_text(payload), {**request.extra_headers, **JSON})
-            answer = await self._with_id(
-                endpoint, lambda found: state.quick.call("POST", api.ASYNC_TASKS, _of(found), sent)
-            )
+                is_announced, secrets = True, state.receiver.secrets
+            sent = self.sent(json_text(payload), {**request.extra_headers, **JSON}, secrets)
+            answer = await endpoint.with_id(lambda found: state.call(state.quick, api.new_task(found), sent))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         task_id = from_wire(TaskCreated, answer, method="POST").task_id.reveal()
         watch = self.open_state.poller.watch(task_id, endpoint.name, is_announced=is_announced)
         return EndpointResponseFuture(self, endpoint.name, task_id, watch)
 
     @asynccontextmanager
-    async def open_events(self, endpoint: ModelEndpoint, request: EndpointRequest) -> AsyncIterator[Streamed]:
+    async def open_events(self, endpoint: Endpoint, request: EndpointRequest) -> AsyncIterator[Streamed]:
         """Open the answer of a streaming endpoint; for `StreamingEndpoint.predict`."""
         headers = {**request.extra_headers, **JSON, "Accept": "text/event-stream", "Cache-Control": "no-store"}
         sent = self.sent(json_text(request.payload(is_async=False)), headers)
-        client = self.open_state.patient
-        found = self._ids.get(endpoint.name, endpoint)
-        async with client.open_stream("POST", api.STREAMING_TASKS, _of(found), sent) as streamed:
+        streamed: Streamed | None = None
+        async with AsyncExitStack() as stack:
+            with self.in_use() as state:
+                streamed = await endpoint.with_id(
+                    lambda found: stack.enter_async_context(
+                        state.patient.open_stream("POST", api.STREAMING_TASKS, _of(found), sent)
+                    )
+                )
+            assert streamed is not None  # noqa: S101 (else in_use has raised)
             yield streamed
 
     def future(self, endpoint_name: str, async_task_id: str) -> EndpointResponseFuture:
@@ -341,20 +332,17 @@ class LaunchClient(Block):
         watch = self.open_state.poller.watch(async_task_id, endpoint_name, is_new=False)
         return EndpointResponseFuture(self, endpoint_name, async_task_id, watch)
 
-    async def _with_id(self, endpoint: ModelEndpoint, call: Callable[[ModelEndpoint], Any]) -> Any:
-        """Make a call with the id of an endpoint; if there is none of it any more, look its name up again, once."""
-        known = self._ids.get(endpoint.name, endpoint)
-        gone: NotFoundError | None = None
-        try:
-            return await call(known)
-        except NotFoundError as error:
-            gone = error
-        self._ids.pop(endpoint.name, None)
-        renewed = await self._find(endpoint.name)
-        if renewed.id == known.id:
-            gone.message = f"the endpoint {endpoint.name!r} is gone"
-            raise gone
-        return await call(renewed)
+    def future_of(self, outcome: TrioNormanError) -> EndpointResponseFuture | None:
+        """Return the future of the task that an outcome of `predict_many` has left without an answer.
+
+        The task goes on at the service: ask again, in this program or, by the future's name and id, in another one.
+        None if there is no task to ask for: it was never made, or whether it was is not known.
+
+        Raises:
+            trio.ClosedResourceError: Outside the client's block.
+        """
+        task = task_of(outcome)
+        return None if task is None else self.future(*task)
 
     async def _ask_once(self, task_id: str) -> Told:
         shown = f"{self._root}/{api.ASYNC_TASKS}/<task id>"  # whoever knows the id can read the answer
@@ -396,5 +384,5 @@ def json_text(body: Any) -> bytes:
     return encoded(body, what="the request")
 
 
-def _of(endpoint: ModelEndpoint) -> dict[str, str | int]:
-    return {"model_endpoint_id": endpoint.id}
+def _of(endpoint_id: str) -> dict[str, str | int]:
+    return {"model_endpoint_id": endpoint_id}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import trio
 
 from .._sansio.sse import SseDecoder
-from ..errors import EndpointTimeoutError
+from ..errors import EndpointTimeoutError, NotFoundError, TrioNormanError
 from . import _api as api
-from ._futures import EndpointResponseFuture
+from ._futures import EndpointResponseFuture, note_task
 from ._many import Answers, Outcome, answer_many
 from ._models import DeploymentState, EndpointStatus, ModelEndpoint, ResourceState
 from ._requests import EndpointRequest
@@ -23,15 +24,24 @@ from ._streams import EndpointResponseStream
 if TYPE_CHECKING:
     from ._client import LaunchClient
 
+T = TypeVar("T")
 Requests = Iterable[EndpointRequest] | AsyncIterable[EndpointRequest]
 
 
 @attrs.define(eq=False)
 class Endpoint:
-    """An endpoint that was found; `model_endpoint` is what the service said of it then."""
+    """An endpoint that was found.
+
+    Args:
+        model_endpoint: What the service said of it when it was last looked up.
+        client: Looks it up and asks it.
+        asked_name: The name that it was found by: once its id is gone, the endpoint that has the name now takes its
+            place. None for one that was found by its id, for whom nothing else can stand.
+    """
 
     model_endpoint: ModelEndpoint = attrs.field(repr=lambda found: repr(found.name))
     client: LaunchClient = attrs.field(repr=False)
+    asked_name: str | None = attrs.field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -51,8 +61,31 @@ class Endpoint:
         return (await self._renewed()).deployment_state
 
     async def _renewed(self) -> ModelEndpoint:
-        self.model_endpoint = await self.client.ask(api.endpoint(self.model_endpoint.id))
+        self.model_endpoint = await self.with_id(lambda found: self.client.ask(api.endpoint(found)))
         return self.model_endpoint
+
+    async def with_id(self, call: Callable[[str], Awaitable[T]]) -> T:
+        """Make a call with the endpoint's id; if nothing has that any more, look the name up again, once.
+
+        For the parts of this package.
+
+        Raises:
+            NotFoundError: If there is no such endpoint, under its id or the name that it was found by.
+        """
+        known = self.model_endpoint.id
+        gone: NotFoundError | None = None
+        try:
+            return await call(known)
+        except NotFoundError as error:
+            gone = error
+        if self.asked_name is None:
+            raise gone
+        if self.model_endpoint.id == known:  # else another call has looked it up meanwhile
+            self.model_endpoint = await self.client.renewed(self.asked_name)
+        if self.model_endpoint.id == known:
+            gone.message = f"the endpoint {self.asked_name!r} is gone"
+            raise gone
+        return await call(self.model_endpoint.id)
 
 
 @attrs.define(eq=False)
@@ -60,7 +93,13 @@ class PredictingEndpoint(Endpoint):
     """What endpoints of a known type have in common."""
 
     @abstractmethod
-    async def _outcome(self, request: EndpointRequest) -> Outcome: ...
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        """Return the answer to a request, or raise what stands in its place, after `seconds` at the latest."""
+
+    async def _in_time(self, answer: Awaitable[Outcome], seconds: float) -> Outcome:
+        with trio.move_on_after(seconds):
+            return await answer
+        raise EndpointTimeoutError(self.name, seconds)
 
     @asynccontextmanager
     async def predict_many(
@@ -80,6 +119,7 @@ class PredictingEndpoint(Endpoint):
 
         An outcome is an `EndpointResponse` (of a streaming endpoint a tuple of them), or the `TrioNormanError` that
         stands in its place: one bad request spoils no other. Whoever is slow in taking answers slows down the asking.
+        No task is lost with its answer: `LaunchClient.future_of` gives the future behind an error.
 
         Args:
             requests: Taken only as fast as answers are; their `request_id` are all different.
@@ -96,11 +136,7 @@ class PredictingEndpoint(Endpoint):
             raise ValueError("max_in_flight is at least 1, and timeout above 0 (or None)")
 
         async def answer(request: EndpointRequest) -> Outcome:
-            if timeout is None:
-                return await self._outcome(request)
-            with trio.move_on_after(timeout):
-                return await self._outcome(request)
-            raise EndpointTimeoutError(self.name, timeout)
+            return await self._outcome(request, math.inf if timeout is None else timeout)
 
         async with answer_many(requests, answer, max_in_flight) as answers:
             yield answers
@@ -124,10 +160,10 @@ class SyncEndpoint(PredictingEndpoint):
 
         Cancellation: the model may run.
         """
-        return await self.client.predict_sync(self.model_endpoint, request)
+        return await self.client.predict_sync(self, request)
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
-        return await self.predict(request)
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        return await self._in_time(self.predict(request), seconds)
 
 
 @attrs.define(eq=False, repr=False)
@@ -147,10 +183,19 @@ class AsyncEndpoint(PredictingEndpoint):
 
         Cancellation: the task may have been made.
         """
-        return await self.client.predict_async(self.model_endpoint, request)
+        return await self.client.predict_async(self, request)
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
-        return await (await self.predict(request)).get()
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        future: EndpointResponseFuture | None = None
+        try:
+            with trio.move_on_after(seconds):
+                future = await self.predict(request)
+                return await future.get()
+            raise EndpointTimeoutError(self.name, seconds, "" if future is None else future.last_status)
+        except TrioNormanError as error:
+            if future is not None:
+                note_task(error, future)
+            raise
 
 
 @attrs.define(eq=False, repr=False)
@@ -166,15 +211,19 @@ class StreamingEndpoint(PredictingEndpoint):
             TransportError: No answer came, or none that is a stream.
             NotFoundError: The endpoint is gone.
             ServiceError: The service refused: an error is never an empty stream.
+            trio.ClosedResourceError: The client is closed, or is closed before the answer begins.
 
         Cancellation: the model may run.
         """
         state = self.client.open_state
-        async with self.client.open_events(self.model_endpoint, request) as streamed:
+        async with self.client.open_events(self, request) as streamed:
             async with streamed.open_chunks(idle_seconds=state.idle_seconds) as chunks:
                 yield EndpointResponseStream(self.name, self.client, streamed, chunks, SseDecoder(state.largest_event))
 
-    async def _outcome(self, request: EndpointRequest) -> Outcome:
+    async def _outcome(self, request: EndpointRequest, seconds: float) -> Outcome:
+        return await self._in_time(self._gathered(request), seconds)
+
+    async def _gathered(self, request: EndpointRequest) -> tuple[EndpointResponse, ...]:
         opening: AbstractAsyncContextManager[EndpointResponseStream] = self.predict(request)
         async with opening as stream:
             return tuple([response async for response in stream])

@@ -15,6 +15,8 @@ from ._responses import EndpointResponse
 if TYPE_CHECKING:
     from ._client import LaunchClient
 
+_TASK = "_task"  # where an error keeps name and id of a task
+
 
 @attrs.define(eq=False)
 class EndpointResponseFuture:
@@ -35,6 +37,11 @@ class EndpointResponseFuture:
     def client(self) -> LaunchClient:
         """The client that asks for it."""
         return self._client
+
+    @property
+    def last_status(self) -> str:
+        """The service's own word for how the task was when it was last asked about; empty if it never was."""
+        return self._watch.last_status
 
     def done(self) -> bool:
         """Tell whether the answer is here. It is asked for during the next seconds, even if nobody waits.
@@ -71,7 +78,7 @@ class EndpointResponseFuture:
             with trio.move_on_after(timeout):
                 await self._wait()
         if self._watch.answer is None:
-            raise EndpointTimeoutError(self.endpoint_name, timeout or math.inf, self._watch.last_status)
+            raise EndpointTimeoutError(self.endpoint_name, timeout or math.inf, self.last_status)
         return EndpointResponse.of(
             self._watch.answer, client=self._client, raw=self._watch.raw, endpoint_name=self.endpoint_name
         )
@@ -91,6 +98,17 @@ class EndpointResponseFuture:
                 watch.waiting -= 1
             if watch.answer is None and turn.error is not None:
                 raise _own(turn.error)
+
+
+def note_task(error: TrioNormanError, future: EndpointResponseFuture) -> None:
+    """Remember in an error which task it leaves without an answer. It is no field: whoever prints it shows no id."""
+    error.__dict__[_TASK] = (future.endpoint_name, future.async_task_id)
+
+
+def task_of(error: TrioNormanError) -> tuple[str, str] | None:
+    """Return name and id of the task that an error leaves without an answer, None if there is none."""
+    task: tuple[str, str] | None = error.__dict__.get(_TASK)
+    return task
 
 
 def _own(error: Exception) -> Exception:

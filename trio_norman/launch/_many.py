@@ -22,15 +22,28 @@ Answer = tuple[EndpointRequest, Outcome]
 
 @attrs.define(eq=False)
 class Answers:
-    """Requests with what became of them: an asynchronous iterator that ends with the last one."""
+    """Requests with what became of them: an asynchronous iterator that ends with the last one.
+
+    After its block it raises `trio.ClosedResourceError`, and so does whoever waits for it then.
+    """
 
     _receive_answer: trio.MemoryReceiveChannel[Answer]
+    _is_closed: bool = attrs.field(init=False, default=False)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Answer:
-        return await self._receive_answer.__anext__()
+        try:
+            return await self._receive_answer.receive()
+        except trio.EndOfChannel:
+            if not self._is_closed:
+                raise StopAsyncIteration from None
+        raise trio.ClosedResourceError("these answers are iterated after their block")
+
+    def close(self) -> None:
+        """Say that what comes now is not the end; for `answer_many`."""
+        self._is_closed = True
 
 
 @asynccontextmanager
@@ -48,7 +61,11 @@ async def answer_many(
             with send_answer:
                 for _ in range(at_once):
                     nursery.start_soon(_answer_each, answer, receive_request, send_answer.clone())
-            yield Answers(receive_answer)
+            answers = Answers(receive_answer)
+            try:
+                yield answers
+            finally:
+                answers.close()
             nursery.cancel_scope.cancel()
 
 

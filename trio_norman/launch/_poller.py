@@ -170,9 +170,9 @@ class Poller:
         """Return when to ask for a task, which may be in the past."""
         if watch.asked_at == -math.inf:
             return watch.asked_at
+        if watch.is_announced:
+            return watch.asked_at + watch.schedule.patience(watch.polls, jitter=self._luck())
         age = watch.asked_at - watch.made_at
-        if watch.is_announced and watch.polls == 0:
-            return watch.made_at + watch.schedule.patience(jitter=self._luck())
         return watch.asked_at + watch.schedule.wait(age, watch.polls, jitter=self._luck())
 
     async def _poll_each(self, receive_watch: trio.MemoryReceiveChannel[Watch]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from .._sansio.redaction import Secret
 from .._sansio.tasks import TaskAnswer, answer_of_callback, read_answer
 from .._sansio.throttling import Throttle
 from .._wire._receiving import MessageServer
+from ..errors import ConfigurationError
 
 Announce = Callable[[str, TaskAnswer, Mapping[str, Any]], None]
 
@@ -33,13 +35,16 @@ class CallbackReceiver:
 
     Args:
         public_url: Address by which the service reaches this server, through a proxy that ends TLS for example. The
-            path is put behind it. Without it: ``http://host:port``.
-        host: Address to listen on.
+            path is put behind it, so it has neither query nor fragment. Without it: ``http://host:port``.
+        host: Address to listen on; one that means all of this machine's leads nobody here, and wants a `public_url`.
         port: Port to listen on; 0 for any that is free.
         largest: Most bytes of one answer.
         per_second: Most answers a second in the long run; what is above is told to come again.
         most_connections: Most connections at a time.
         seconds: Longest time for one delivery.
+
+    Raises:
+        ConfigurationError: If `public_url` is no such address, or the service could not come by the one that it has.
     """
 
     public_url: str | None = None
@@ -52,7 +57,12 @@ class CallbackReceiver:
 
     def __attrs_post_init__(self) -> None:
         if self.public_url is not None:  # plain http is the service's way to us, and its risk is the caller's to know
-            check_address(self.public_url, allow_http=True, advice="give it as https://host[:port][/path]")
+            advice = "give it as https://host[:port][/path]"
+            check_address(self.public_url, allow_http=True, advice=advice)
+            if "?" in self.public_url or "#" in self.public_url:
+                raise ConfigurationError("public_url has a query or a fragment", advice)
+        elif _is_every_address(self.host):
+            raise ConfigurationError(f"nobody is reached at {self.host!r}", "pass public_url=... too")
 
 
 @attrs.frozen(eq=False)
@@ -61,6 +71,7 @@ class OpenReceiver:
 
     payload: Mapping[str, Any] = attrs.field(repr=False)
     server: MessageServer = attrs.field(repr=False)
+    secrets: tuple[Secret, ...] = ()
 
 
 async def open_receiver(
@@ -74,10 +85,12 @@ async def open_receiver(
     Raises:
         OSError: If the port cannot be had.
     """
-    listeners = (await trio.open_tcp_listeners(settings.port, host=settings.host))[:1]
+    listener, *others = await trio.open_tcp_listeners(settings.port, host=settings.host)
+    for other in others:  # of a host with two addresses: one is told to the service
+        other.socket.close()
     try:
         path, password = f"/callbacks/{secrets.token_urlsafe(24)}", secrets.token_urlsafe(24)
-        base = settings.public_url or _root_of(settings.host, listeners[0].socket.getsockname()[1])
+        base = settings.public_url or _root_of(settings.host, listener.socket.getsockname()[1])
         door_path = _path_of(base, path)
         door = CallbackDoor(Secret(path), basic_auth(_USERNAME, password), settings.largest)
         throttle = Throttle(settings.per_second, max(1, round(settings.per_second)))
@@ -88,11 +101,19 @@ async def open_receiver(
 
         server = MessageServer(door, take, throttle, settings.most_connections, settings.seconds)
         auth = {"kind": "basic", "username": _USERNAME, "password": password}
-        task_status.started(OpenReceiver({"callback_url": door_path, "callback_auth": auth}, server))
-        await trio.serve_listeners(server.serve, listeners)
+        task_status.started(
+            OpenReceiver({"callback_url": door_path, "callback_auth": auth}, server, (Secret(path), Secret(password)))
+        )
+        await trio.serve_listeners(server.serve, [listener])
     finally:
-        for listener in listeners:
-            listener.socket.close()
+        listener.socket.close()
+
+
+def _is_every_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def _root_of(host: str, port: int) -> str:

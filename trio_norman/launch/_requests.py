@@ -20,6 +20,7 @@ RESERVED_HEADERS = frozenset(
 )  # fmt: skip
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+_TEXTS = ("url", "request_id", "callback_url", "destination_path", "callback_auth_username", "callback_auth_cert")
 _PARTS = {"basic": ("username", "password"), "mtls": ("cert", "key")}
 
 
@@ -32,6 +33,8 @@ def _dict_of(given: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _secret_or_none(text: str | Secret | None) -> Secret | None:
+    if text is not None and not isinstance(text, str | Secret):
+        raise ConfigurationError("callback_auth_password and callback_auth_key are texts", "give one, or leave it out")
     return None if text is None else Secret(text)
 
 
@@ -79,15 +82,19 @@ class EndpointRequest:
     num_retries: int | None = None
 
     def __attrs_post_init__(self) -> None:
+        for name in _TEXTS:
+            if (text := getattr(self, name)) is not None and not (isinstance(text, str) and text):
+                raise ConfigurationError(f"{name} is a text that is not empty", "or leave it out")
         if (self.url is None) == (self.args is None):
             raise ConfigurationError("a request has exactly one of url and args", "give the one, leave out the other")
-        if not isinstance(self.request_id, str) or not self.request_id:
-            raise ConfigurationError("request_id is a text that is not empty", "leave it out to have one made")
+        if type(self.return_pickled) is not bool:
+            raise ConfigurationError("return_pickled is neither True nor False", "leave it out for False")
         encoded(self.args, what="args")
         self._check_callback()
         check_headers(self.extra_headers)
-        if self.timeout_seconds is not None and not 0 < self.timeout_seconds < float("inf"):
-            raise ConfigurationError("timeout_seconds is not above 0", "give the seconds, or leave it out")
+        seconds = self.timeout_seconds
+        if seconds is not None and (type(seconds) not in (int, float) or not 0 < seconds < float("inf")):
+            raise ConfigurationError("timeout_seconds is no number above 0", "give the seconds, or leave it out")
         if self.num_retries is not None and (type(self.num_retries) is not int or self.num_retries < 0):
             raise ConfigurationError("num_retries is not a whole number from 0 on", "leave it out for the usual one")
 
@@ -121,6 +128,13 @@ class EndpointRequest:
         parts = {part: self._callback_part(part) or "" for part in _PARTS[self.callback_auth_kind]}
         return {"kind": self.callback_auth_kind, **parts}
 
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What is sent and must not be repeated: as it is, and as it is written in a text, and that in another one."""
+        given = {each.reveal() for each in (self.callback_auth_password, self.callback_auth_key) if each is not None}
+        once = {form for text in given for form in _written(text)}
+        return tuple(Secret(text) for text in given | once | {form for text in once for form in _written(text)})
+
     def payload(self, *, is_async: bool) -> dict[str, Any]:
         """Return the JSON object that is sent.
 
@@ -133,7 +147,7 @@ class EndpointRequest:
             ignored = {name: getattr(self, name) for name in ("destination_path", "timeout_seconds", "num_retries")}
             named = {"callback_url": self.callback_url, "callback_auth": self.callback_auth}
         else:
-            ignored = {"callback_url": self.callback_url}
+            ignored = {"callback_url": self.callback_url, "callback_auth_kind": self.callback_auth_kind}
             named = {name: getattr(self, name) for name in ("destination_path", "timeout_seconds", "num_retries")}
         refused = [name for name, value in ignored.items() if value is not None]
         if refused:
@@ -144,6 +158,10 @@ class EndpointRequest:
             **{name: value for name, value in every.items() if value is not None},
             "return_pickled": self.return_pickled,
         }
+
+
+def _written(text: str) -> tuple[str, ...]:
+    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]
 
 
 def encoded(value: Any, *, what: str) -> bytes:

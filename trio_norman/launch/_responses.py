@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,9 @@ import attrs
 import trio
 
 from .._sansio.redaction import Secret
-from .._sansio.tasks import TaskAnswer, TaskStatus, decoded
-from ..errors import ConfigurationError, EndpointTaskError, LimitExceededError
-from ..transfer import DownloadResult, Fetch, Source, download_many
+from .._sansio.tasks import TaskAnswer, TaskStatus, decoded, is_error_body
+from ..errors import ConfigurationError, EndpointTaskError
+from ..transfer import DownloadOptions, DownloadResult, Fetch, Source, download_many
 
 if TYPE_CHECKING:
     from ._client import LaunchClient
@@ -80,7 +81,8 @@ class EndpointResponse:
     def is_failure(self) -> bool:
         """Whether the model or its worker failed: by status, by status code, or by an error in place of a result."""
         code = self.status_code
-        broken = self.result is None and self.result_url is None and self.traceback is not None
+        is_empty = self.result is None and self.result_url is None
+        broken = self.traceback is not None and (is_empty or is_error_body(self.result, code))
         return self.status != TaskStatus.SUCCESS or (code is not None and code >= 400) or broken
 
     def raise_for_status(self) -> EndpointResponse:
@@ -106,6 +108,7 @@ class EndpointResponse:
 
         Raises:
             ConfigurationError: If there is no `result_url`, or it is no http(s) URL.
+            trio.ClosedResourceError: If its client is closed, or is closed meanwhile.
             LimitExceededError: If it has more than 1 GiB; `save_result` has no such limit.
             TrioNormanError: If it cannot be brought home.
 
@@ -113,9 +116,7 @@ class EndpointResponse:
         """
         folder = await trio.to_thread.run_sync(TemporaryDirectory)
         try:
-            result = await self.save_result(folder.name, _NAME)
-            if (result.size_bytes or 0) > LARGEST_RESULT:
-                raise LimitExceededError("GET", self._address(), "the result", LARGEST_RESULT)
+            result = await self._saved(folder.name, _NAME, largest_bytes=LARGEST_RESULT)
             data = await trio.to_thread.run_sync(result.path.read_bytes)
         finally:
             with trio.CancelScope(shield=True):  # removing two files waits for nobody
@@ -131,15 +132,24 @@ class EndpointResponse:
 
         Raises:
             ConfigurationError: If there is no `result_url`, or it is no http(s) URL.
+            trio.ClosedResourceError: If its client is closed, or is closed meanwhile.
             TrioNormanError: If it cannot be brought home.
 
         Cancellation: the partial file stays and is taken up by the next download.
         """
+        return await self._saved(dest, name)
+
+    async def _saved(
+        self, dest: Path | str, name: str, largest_bytes: int = DownloadOptions().largest_bytes
+    ) -> DownloadResult:
         source = Source.from_url(self._address(), name)
         found: DownloadResult | None = None
-        async with download_many([source], dest, fetch=self._fetch(), fail_fast=True) as results:
-            async for found in results:  # noqa: B007 (there is exactly one)
-                pass
+        with nullcontext() if self.client is None else self.client.in_use():
+            async with download_many(
+                [source], dest, fetch=self._fetch(), fail_fast=True, largest_bytes=largest_bytes
+            ) as results:
+                async for found in results:  # noqa: B007 (there is exactly one)
+                    pass
         assert found is not None  # noqa: S101 (else fail_fast has raised)
         return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ import attrs
 import trio
 
 from .._sansio.multipart import file_part
-from .._wire._client import JsonAnswer, Sent
+from .._wire._client import JsonAnswer
+from .._wire._uploading import BLOCK_BYTES, WatchedBody, blocks_of
 from ..errors import ConfigurationError, LocalFileError
 from . import _api as api
 from ._converter import from_wire
@@ -22,7 +24,7 @@ from ._models import LaunchFile
 if TYPE_CHECKING:
     from ._client import LaunchClient
 
-_BLOCK = 256 * 1024  # bytes
+_AT_ONCE = 2**20  # bytes that are sent in one piece, which can be repeated
 
 
 @attrs.define(eq=False)
@@ -37,6 +39,8 @@ class Files:
         Args:
             source: Path of the file, read while it is sent; or its bytes, with a `name`.
             name: Its name at the service; by default that of the path.
+
+        It may take its time, as long as it is not below 1 KiB/s; ``predict_seconds`` begin at its last byte.
 
         Raises:
             ConfigurationError: If there is no name.
@@ -55,15 +59,26 @@ class Files:
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(before) + size + len(after)),
         }
-        if isinstance(source, bytes):
-            return await self._send(self._client.sent(before + source + after, headers))
-        async with aclosing(_streamed(Path(source), size, before, after)) as stream:
-            return await self._send(self._client.sent(stream, headers))
+        if not isinstance(source, bytes):
+            stream = _streamed(Path(source), size, before, after)
+        elif size > _AT_ONCE:
+            stream = blocks_of(before + source + after)
+        else:
+            return await self._send(before + source + after, headers)
+        async with aclosing(stream):
+            return await self._send(stream, headers)
 
-    async def _send(self, sent: Sent) -> str:
+    async def _send(self, content: bytes | AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> str:
         answer: JsonAnswer | None = None
         with self._client.in_use() as state:
-            answer = await state.patient.call("POST", api.FILES, None, sent)
+            patient = state.patient
+            if isinstance(content, bytes):
+                answer = await patient.call("POST", api.FILES, None, self._client.sent(content, headers))
+            else:
+                watched = WatchedBody(content, patient.head_seconds)
+                with watched.watch("POST", f"{patient.root}/{api.FILES}"):
+                    unhurried = attrs.evolve(patient, head_seconds=math.inf)  # the watch keeps its limit
+                    answer = await unhurried.call("POST", api.FILES, None, self._client.sent(watched, headers))
         assert answer is not None  # noqa: S101 (else in_use has raised)
         return from_wire(LaunchFile, answer, method="POST").id
 
@@ -96,7 +111,7 @@ async def _streamed(path: Path, size: int, before: bytes, after: bytes) -> Async
     left = size
     try:
         async with await trio.open_file(path, "rb") as file:
-            while left and (block := await file.read(min(_BLOCK, left))):
+            while left and (block := await file.read(min(BLOCK_BYTES, left))):
                 left -= len(block)
                 yield block  # noqa: ASYNC119 (`upload` closes this generator)
             if left or await file.read(1):
