@@ -343,8 +343,12 @@ class ObjectDownload:
             return failure
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
-        pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget, self._ledger.size))
-        failure = await pouring.pour(answer, lane)
+        count, until = partial(self._count, budget, self._ledger.size), LARGEST_SIZE
+        if is_piece and body.stop is not None:
+            until = body.stop
+        failure = await Pouring(self.shop, self.part, self._ledger, count, until).pour(answer, lane)
+        if isinstance(failure, RangeNotHonouredError):
+            raise StartAnewError(failure, single=True)
         return failure or self._end_of(lane, answer, body, budget)
 
     def _beyond_limit(self, size: int) -> TrioNormanError | None:
