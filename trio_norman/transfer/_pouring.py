@@ -82,9 +82,11 @@ class Pouring:
         stretch = _LEAST_STRETCH
         while pump.left and self._room(lane):
             asked_at = trio.current_time()
-            count = await self.shop.allowance(min(self._room(lane), pump.left, stretch))
-            watch.excuse(trio.current_time() - asked_at)
+            count = min(self._room(lane), pump.left, stretch)
+            lane.reserved = lane.position + count  # first: while we wait for leave, another lane may look for a share
+            count = await self.shop.allowance(count)
             lane.reserved = lane.position + count
+            watch.excuse(trio.current_time() - asked_at)
             take = partial(self.part.take_from, pump, lane.position, count, seconds=_STAY)
             moved = await trio.to_thread.run_sync(take, limiter=self.shop.disk)
             if moved.count:
