@@ -108,6 +108,13 @@ async def test_R_05_shorter_spans_are_asked_on(row: Row) -> None:
     assert attempt.result.received_bytes == 2 * MiB
 
 
+async def test_R_05_shorter_spans_of_a_large_object(row: Row) -> None:
+    """Success: however large the object is, answers that bring something are no failures. D2."""
+    leave_partial(row, 32 * MiB, 0, 31 * MiB)
+    attempt = await row.download("rangeshort=64k", 32 * MiB)
+    row.expect(attempt, disk="D2", requests=MiB // 65536)
+
+
 async def test_R_05_one_byte_an_answer(row: Row) -> None:
     """RangeNotHonouredError when the attempts are used up. D1."""
     attempt = await taken_up(row, "rangeshort=1")

@@ -413,13 +413,10 @@ class ObjectDownload:
         if lane.position >= lane.stop:
             return None
         if body.stop is not None and body.stop < lane.stop:  # a shorter span than was asked for is legal: ask on
-            return self._short_answer(budget)
+            if budget.allows_short_answer(body.stop - body.start, size=self._ledger.size):
+                return None
+            return RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
         return InterruptedTransferError("GET", answer.url)
-
-    def _short_answer(self, budget: RetryBudget) -> TrioNormanError | None:
-        error = RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
-        budget.failures += 1
-        return error if budget.failures >= budget.policy.attempts else None
 
     def _count(self, budget: RetryBudget, size: int | None, received: int) -> None:
         """Count bytes that were written (or are in memory)."""
