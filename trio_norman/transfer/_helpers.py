@@ -12,7 +12,7 @@ from .._lifetimes import lone_error_unwrapped
 from .._sansio.retrying import RetryBudget, verdict
 from ..errors import TrioNormanError
 from ._links import Ask, Links, asked
-from ._model import DownloadRetrying, Link, Source
+from ._model import Link, Source
 from ._pace import FIRST_LOOK, RECONSIDER
 from ._restarts import foremost
 from ._shop import Shop
@@ -93,17 +93,14 @@ class Helpers:
 
     def _rest(self, failure: TrioNormanError) -> None:
         """Ask nobody for a while: ever longer, since a server that serves some connections may refuse one more."""
-        self.shop.note_refusal(failure)
         now, asked = trio.current_time(), getattr(failure, "retry_after", None) or 0.0
         if now < self._rest_until:  # one outage breaks all connections at once: that is one failure
             self._rest_until = max(self._rest_until, now + asked)
             return
-        wait = self._budget.after(failure, now=now, jitter=self.shop.luck())
-        if wait is not None:
-            self.shop.emit(DownloadRetrying(self.source, failure, wait))
-        elif verdict(failure) == "no":
+        wait = self.shop.next_try(self.source, failure, self._budget)
+        if wait is None and verdict(failure) == "no":
             self._refused, wait = self._asked_with, math.inf
-        else:
+        elif wait is None:
             wait = max(self.shop.options.retry.longest_retry_after, asked)
         self._rest_until = now + wait
 

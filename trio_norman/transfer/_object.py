@@ -38,7 +38,7 @@ from ..errors import (
 from ._digesting import Digester, wanted_algorithms
 from ._helpers import Helpers
 from ._links import Ask, Links
-from ._model import DownloadAdvanced, DownloadRetrying, Link, Source
+from ._model import DownloadAdvanced, Link, Source
 from ._pace import LARGEST_SPLIT, Pace
 from ._part import Part
 from ._pouring import Pouring
@@ -190,14 +190,9 @@ class ObjectDownload:
         return self._may_range and self.known.may_be_combined
 
     def _help_pays(self) -> bool:
-        self._weigh_splits()
-        is_limited = self._pace.is_limited_elsewhere(self.received_bytes, self._connections, self.shop.connections.busy)
-        return bool(self._ledger.lanes) and self._ledger.can_take() and not is_limited
-
-    def _weigh_splits(self) -> None:
-        """Adapt what is worth a connection of its own to what a connection has brought so far."""
-        worth = self._pace.split_bytes(self.received_bytes, self._connections)
-        self._ledger.split_bytes = self._ledger.split_bytes if worth is None else worth
+        self._pace.weigh(self._ledger, self.received_bytes, self._connections)
+        limits = (self.received_bytes, self._connections, self.shop.connections.busy)
+        return bool(self._ledger.lanes) and self._ledger.can_take() and not self._pace.is_limited_elsewhere(*limits)
 
     @property
     def _connections(self) -> int:
@@ -252,14 +247,16 @@ class ObjectDownload:
         return None
 
     def _next_lane(self) -> Lane | None:
-        self._weigh_splits()
+        self._pace.weigh(self._ledger, self.received_bytes, self._connections)
         return self._ledger.take() if self._may_range or not self._ledger.lanes else None
 
     async def _fetch_lane(self, lane: Lane, budget: RetryBudget, attempt: _Attempt) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
         try:
             if self._first is not None:
-                return await self._take_first(lane, *self._first, budget)
+                (answer, body), self._first, self._whole_lane = self._first, None, lane
+                async with self._first_stack:
+                    return await self._take_body(lane, answer, body, budget)
             failure = await attempt(partial(self._exchange, lane, budget))
             if isinstance(failure, ServiceError) and failure.status == 412 and self.seen.validator is not None:
                 raise StartAnewError(SourceChangedError(self.source.name, str(failure)), single=False) from None
@@ -267,11 +264,6 @@ class ObjectDownload:
         finally:
             if lane in self._ledger.lanes:
                 self._ledger.release(lane)
-
-    async def _take_first(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
-        self._first, self._whole_lane = None, lane
-        async with self._first_stack:
-            return await self._take_body(lane, answer, body, budget)
 
     async def _exchange(self, lane: Lane, budget: RetryBudget, link: Link) -> TrioNormanError | None:
         self.attempts += 1
@@ -448,15 +440,9 @@ class ObjectDownload:
             raise StartAnewError(failure, single=True, is_paid_for=True)
 
     async def _pause(self, failure: TrioNormanError, budget: RetryBudget) -> None:
-        self.shop.note_refusal(failure)
-        wait = budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
+        wait = self.shop.next_try(self.source, failure, budget)
         if wait is None:
             if isinstance(failure, TransportError | ServiceError):
                 failure.attempts = budget.total_failures
             raise failure
-        self.shop.emit(DownloadRetrying(self.source, failure, wait))
-        await self._unless_complete(partial(self._come_back_after, wait))
-
-    async def _come_back_after(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-        await self.shop.connections.give_way()  # whoever was refused for there being too many comes back one by one
+        await self._unless_complete(partial(self.shop.connections.come_back_after, wait))

@@ -13,7 +13,7 @@ from .._sansio.retrying import RetryBudget
 from .._wire._fetching import Answer
 from ..errors import ServiceError, TransportError
 from ._links import Links
-from ._model import DownloadRetrying, Source
+from ._model import Source
 from ._shop import Shop
 
 
@@ -28,10 +28,9 @@ async def probe(shop: Shop, source: Source, links: Links, budget: RetryBudget) -
             async with shop.connections.slot():
                 return await _ask(shop, source, links)
         except (TransportError, ServiceError) as error:
-            wait = budget.after(error, now=trio.current_time(), jitter=shop.luck())
+            wait = shop.next_try(source, error, budget)
             if wait is None:
                 raise
-            shop.emit(DownloadRetrying(source, error, wait))
         await trio.sleep(wait)
 
 
