@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+import trio
+
+from tests.destinations import bytes_of
 from tests.faults.partials import leave_partial
+from tests.faults.peers import open_peer, receive_head, until_left
 from tests.faults.rows import Attempt, MiB, Row
 from tests.faults.trees import sha256_of
 from trio_norman import errors
@@ -101,6 +106,13 @@ async def test_R_05_shorter_spans_are_asked_on(row: Row) -> None:
     attempt = await taken_up(row, "rangeshort=64k")
     row.expect(attempt, disk="D2", requests=2 * MiB // 65536)
     assert attempt.result.received_bytes == 2 * MiB
+
+
+async def test_R_05_shorter_spans_of_a_large_object(row: Row) -> None:
+    """Success: however large the object is, answers that bring something are no failures. D2."""
+    leave_partial(row, 32 * MiB, 0, 31 * MiB)
+    attempt = await row.download("rangeshort=64k", 32 * MiB)
+    row.expect(attempt, disk="D2", requests=MiB // 65536)
 
 
 async def test_R_05_one_byte_an_answer(row: Row) -> None:
@@ -200,6 +212,30 @@ async def test_R_13_more_bytes_than_the_span_that_it_says(row: Row) -> None:
     attempt = await row.download("overcl=4096", SIZE)
     row.expect(attempt, disk="D2", requests=1)
     assert attempt.result.received_bytes == MiB
+
+
+async def test_R_13_chunks_go_on_beyond_the_span_that_it_says(row: Row) -> None:
+    """Success: of what follows the span nothing is written, not even where the next part is free. D2."""
+    content = row.emulator.blob_content(SIZE)
+    whole, cut = bytes_of(content), MiB + MiB // 2
+
+    async def behave(stream: trio.SocketStream, number: int) -> None:
+        asked = re.search(rb"bytes=(\d+)-(\d+)", await receive_head(stream))
+        if asked is None:
+            head = f'HTTP/1.1 200 OK\r\nETag: "v"\r\nContent-Length: {SIZE}\r\n\r\n'.encode()
+            await stream.send_all(head + (whole if number else whole[:cut]))
+            return
+        start, last = int(asked[1]), int(asked[2])
+        told = f'ETag: "v"\r\nContent-Range: bytes {start}-{last}/{SIZE}\r\nTransfer-Encoding: chunked\r\n\r\n'
+        body = whole[start : last + 1] + bytes(SIZE)
+        await stream.send_all(f"HTTP/1.1 206 Partial Content\r\n{told}{len(body):x}\r\n".encode() + body)
+        await until_left(stream)
+
+    async with open_peer(behave) as peer:
+        attempt = await row.download_url(f"{peer.root}/f", content=content, part_bytes=MiB)
+        row.expect(attempt, disk="D2")
+        assert peer.connections == 3  # cut, too long, and one plain request for the whole
+    assert attempt.result.received_bytes == cut + MiB + SIZE
 
 
 async def test_R_16_a_206_that_nobody_asked_for(row: Row) -> None:

@@ -235,6 +235,14 @@ def test_failures_are_refunded_exactly_by_a_mebibyte_or_a_hundredth(pieces: list
         assert budget.failures == 1
 
 
+@given(size=st.none() | st.integers(1, 400 * MIB), pieces=st.lists(st.integers(1, 64 * 1024), max_size=20))
+def test_short_answers_are_failures_only_if_they_bring_next_to_nothing(size: int | None, pieces: list[int]) -> None:
+    budget = RetryBudget(RetryPolicy(attempts=3))
+    little = [piece < 16 * 1024 and (size is None or piece < max(1, size // 100)) for piece in pieces]
+    goes_on = [budget.allows_short_answer(piece, size=size) for piece in pieces]
+    assert goes_on == [not is_little or sum(little[: n + 1]) < 3 for n, is_little in enumerate(little)]
+
+
 def test_progress_starts_the_clock_afresh() -> None:
     budget = RetryBudget(RetryPolicy(seconds=10))
     assert budget.after(limited(4.0), now=0.0, jitter=0.0) == 4

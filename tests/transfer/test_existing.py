@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from tests.destinations import QUICK, Destination, bytes_of, results_of, sha256_of, until
-from trio_norman import DownloadResult, Outcome, Source, download_many, errors
+from tests.destinations import IMPATIENT, QUICK, Destination, bytes_of, results_of, sha256_of, until
+from tests.transfer.fakes import FakeStore
+from trio_norman import DownloadResult, Outcome, Secret, Source, download_many, errors
+from trio_norman._sansio.ranges import ByteRange
+from trio_norman._wire._fetching import Answer
 from trio_norman.emulator import Emulator
 
 MiB = 2**20
@@ -151,3 +156,34 @@ async def test_partial_files_are_private(emulator: Emulator, dest: Destination) 
         await until(lambda: downloads.progress.received_bytes > 0)
         modes = {stat.S_IMODE(file.stat().st_mode) for file in dest.path.iterdir()}
     assert modes == {0o600}
+
+
+class _Odd:
+    """A body that does not come, or one without end."""
+
+    def __init__(self, *, is_endless: bool) -> None:
+        self._is_endless = is_endless
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._is_endless:
+            await trio.lowlevel.checkpoint()
+            yield b"x"
+        await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("is_endless", [True, False], ids=["endless", "silent"])
+async def test_the_first_byte_is_neither_waited_for_nor_read_without_end(is_endless: bool, dest: Destination) -> None:
+    store = FakeStore()
+    source = store.source("f", b"x" * 100)
+    put(dest, b"x" * 100)
+
+    @asynccontextmanager
+    async def fetch(url: Secret, span: ByteRange | None = None, if_range: str | None = None) -> AsyncIterator[Answer]:
+        async with store.fetch(url, span, if_range) as answer:
+            body = _Odd(is_endless=is_endless)
+            yield answer if span is None else Answer(answer.url, answer.status, answer.headers, body)
+
+    with trio.fail_after(5):
+        async with download_many([source], dest.path, fetch=fetch, retry=QUICK, stall=IMPATIENT) as downloads:
+            (result,) = await results_of(downloads)
+    assert (result.error, result.outcome) == (None, Outcome.SKIPPED)

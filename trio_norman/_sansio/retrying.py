@@ -39,6 +39,9 @@ LASTING_CODES = frozenset(
 #: Verbs that change nothing and may therefore be sent again after a lost answer. Source: RFC 9110, section 9.2.1.
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+#: An answer that brings so many bytes is worth a request, even if more were asked for.
+_WORTH_ASKING = 16 * 2**10
+
 
 @attrs.frozen
 class RetryPolicy:
@@ -115,6 +118,20 @@ class RetryBudget:
         enough = 2**20 if size is None else min(2**20, max(1, size // 100))
         if self._progress >= enough:
             self._progress, self.failures, self._since = 0, 0, None
+
+    def allows_short_answer(self, count: int, *, size: int | None) -> bool:
+        """Tell whether to ask on after an answer that brought less than was asked for.
+
+        One of 16 KiB, or of 1 % of the object, bounds the number of requests by itself. A shorter one is a failure.
+
+        Args:
+            count: Bytes that it brought.
+            size: Length of the object, if it is known.
+        """
+        if count >= _WORTH_ASKING or (size is not None and count >= max(1, size // 100)):
+            return True
+        self.failures += 1
+        return self.failures < self.policy.attempts
 
     def after(self, error: TrioNormanError, *, now: float, jitter: float) -> float | None:
         """Return the seconds to wait before the next try, or None: this error is final.

@@ -58,11 +58,14 @@ class Connections:
             with trio.move_on_at(quiet_at if free == 1 else math.inf):
                 await self._spare.park()
 
-    async def give_way(self) -> None:
-        """Let go of a slot that is held, if the target has sunk below what is busy, and take one again in turn.
+    async def come_back_after(self, seconds: float) -> None:
+        """Wait with a slot in hand; then let go of it, if the target has sunk below what is busy, and take one in turn.
+
+        So whoever was refused for there being too many comes back one by one.
 
         Cancellation: the slot counts as held, as before.
         """
+        await trio.sleep(seconds)
         if self.busy > self.target:
             self.release()
             try:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
+from typing import TypeGuard
 
 import attrs
 import trio
 
-from .._sansio.expiry import renewal_age, tells_expiry
-from ..errors import ServiceError, TrioNormanError, UrlExpiredError
+from .._sansio.expiry import MAY_HAVE_EXPIRED, renewal_age, tells_expiry
+from ..errors import LimitExceededError, ServiceError, TransportError, TrioNormanError, UrlExpiredError
 from ._model import Link, Source
+
+Ask = Callable[[Link], Awaitable[TrioNormanError | None]]
+
+
+async def asked(ask: Ask, link: Link) -> TrioNormanError | None:
+    """Make one request; return what ended it early, whichever way it comes."""
+    try:
+        return await ask(link)
+    except (TransportError, ServiceError, LimitExceededError) as error:
+        return error
 
 
 @attrs.define(eq=False)
@@ -55,6 +67,27 @@ class Links:
     def note_success(self, link: Link) -> None:
         """Remember that a link was accepted: if it is refused later, it has expired."""
         self._has_worked = self._has_worked or link is self._link
+
+    async def attempt(self, ask: Ask) -> TrioNormanError | None:
+        """Make one request with a good link; return what ended it early. A link that was refused is renewed.
+
+        Raises:
+            TrioNormanError: If there is no good link.
+        """
+        link = await self.current()
+        failure = await asked(ask, link)
+        if not self.may_have_expired(failure):
+            return failure
+        await self.renew(link, failure)
+        return None
+
+    def may_have_expired(self, error: TrioNormanError | None) -> TypeGuard[ServiceError]:
+        """Whether a new link may do where one ended in `error`."""
+        return isinstance(error, ServiceError) and error.status in MAY_HAVE_EXPIRED and self.source.is_renewable
+
+    def is_present(self, link: Link) -> bool:
+        """Whether a link has not been replaced."""
+        return link is self._link
 
     async def renew(self, refused: Link, error: ServiceError) -> None:
         """Replace a link that the storage refused, unless somebody has done so already.

@@ -10,7 +10,6 @@ import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
-from .._sansio.expiry import MAY_HAVE_EXPIRED
 from .._sansio.heads import (
     UNKNOWN,
     Asked,
@@ -29,7 +28,6 @@ from .._sansio.retrying import News, RetryBudget
 from .._wire._fetching import Answer
 from ..errors import (
     InterruptedTransferError,
-    LimitExceededError,
     RangeNotHonouredError,
     ServiceError,
     SourceChangedError,
@@ -38,14 +36,17 @@ from ..errors import (
     UnprovenError,
 )
 from ._digesting import Digester, wanted_algorithms
-from ._links import Links
-from ._model import DownloadAdvanced, DownloadRetrying, Link, Source
-from ._pace import FIRST_LOOK, LARGEST_SPLIT, RECONSIDER, Pace
+from ._helpers import Helpers
+from ._links import Ask, Links
+from ._model import DownloadAdvanced, Link, Source
+from ._pace import LARGEST_SPLIT, Pace
 from ._part import Part
 from ._pouring import Pouring
 from ._restarts import MOST_RESTARTS, StartAnewError, foremost, is_all_here
 from ._shop import Shop
 from ._small import SMALL
+
+_Attempt = Callable[[Ask], Awaitable[TrioNormanError | None]]
 
 
 @attrs.define(eq=False)
@@ -73,14 +74,12 @@ class ObjectDownload:
     _ledger: Ledger = attrs.field(init=False)
     _may_range: bool = attrs.field(init=False, default=True)
     _whole_lane: Lane | None = attrs.field(init=False, default=None)
-    _is_under_way: trio.Event = attrs.field(init=False)
-    _lanes_open: int = attrs.field(init=False, default=0)
     _pace: Pace = attrs.field(init=False, factory=Pace)
-    _has_helpers: bool = attrs.field(init=False, default=False)
+    _helpers: Helpers | None = attrs.field(init=False, default=None)
+    _waiting: trio.CancelScope = attrs.field(init=False, factory=trio.CancelScope)  # it ends when nothing is missing
     _nursery: trio.Nursery = attrs.field(init=False)
     _first: tuple[Answer, Body] | None = attrs.field(init=False, default=None)
     _first_stack: AsyncExitStack = attrs.field(init=False)
-    _recruiting: trio.CancelScope | None = attrs.field(init=False, default=None)
     _dropped: Version = attrs.field(init=False, default=UNKNOWN)  # what was fetched before a restart, if it goes on
 
     def __attrs_post_init__(self) -> None:
@@ -146,23 +145,24 @@ class ObjectDownload:
                 return
             if self.part is None:
                 self._prepare([])
-            self._has_helpers = False
+            self._helpers = None
             self._pace.begin()
             with lone_error_unwrapped(foremost):
                 async with trio.open_nursery() as self._nursery:
                     if self.part is not None:
                         self._start_helpers(self.part)
-                    await self._work(self.budget, is_extra=False)
+                    await self._work()
 
     async def _fetch_small(self) -> bool:
         """Ask for the object; take it if it is small, which needs no lanes, else keep the answer for the first one."""
-        failure = await self._attempt(self._ask_plainly)
+        failure = await self.links.attempt(self._ask_plainly)
         if failure is not None:
             await self._first_stack.aclose()
             await self._pause(failure, self.budget)
         return self.small is not None
 
     async def _ask_plainly(self, link: Link) -> TrioNormanError | None:
+        self.attempts += 1
         answer = await self._first_stack.enter_async_context(self.shop.ask(link))
         self.links.note_success(link)
         match read_head(Asked(self.source.name, answer.url), answer.status, answer.headers):
@@ -176,105 +176,97 @@ class ObjectDownload:
             case other:
                 raise AssertionError(f"an answer to a range that was not asked for: {other}")
 
-    async def _attempt(self, ask: Callable[[Link], Awaitable[TrioNormanError | None]]) -> TrioNormanError | None:
-        """Make one request with a good link; return what ended it early. A link that was refused is renewed."""
-        link = await self.links.current()
-        try:
-            self.attempts += 1
-            return await ask(link)
-        except ServiceError as error:
-            if error.status == 412 and self.seen.validator is not None:
-                raise StartAnewError(SourceChangedError(self.source.name, str(error)), single=False) from None
-            if error.status not in MAY_HAVE_EXPIRED or not self.source.is_renewable:
-                return error
-            await self.links.renew(link, error)
-            return None
-        except (TransportError, LimitExceededError) as error:
-            return error
-
     def _start_helpers(self, part: Part) -> None:
         """Let digests follow what is written, and spare connections join in; a small body needs neither."""
-        if not self._has_helpers:
-            self._has_helpers = True
+        if self._helpers is None:
             digester = self._digest(part)
-            self._recruiting, self._is_under_way = trio.CancelScope(), trio.Event()
+            self._helpers = Helpers(
+                self.shop, self.source, self.links, self._may_be_helped, self._help_pays, self._help
+            )
             self._nursery.start_soon(digester.follow)
-            self._nursery.start_soon(self._recruit, self._recruiting)
+            self._nursery.start_soon(self._helpers.recruit)
 
-    async def _recruit(self, scope: trio.CancelScope) -> None:
-        with scope:
-            await self._is_under_way.wait()
-            await trio.sleep(FIRST_LOOK)
-            while self._may_range and self.known.may_be_combined:
-                self._weigh_splits()
-                if not self._ledger.can_take() or self._is_limited_elsewhere():
-                    await trio.sleep(RECONSIDER)
-                    continue
-                await self.shop.connections.take_spare()
-                self._weigh_splits()  # it may have been a long wait
-                if not self._ledger.can_take() or not self._may_range:
-                    self.shop.connections.release()
-                    continue
-                self._nursery.start_soon(self._work_beside)
-                await trio.lowlevel.checkpoint()  # the new lane takes its share before the next one is thought of
+    def _may_be_helped(self) -> bool:
+        return self._may_range and self.known.may_be_combined
 
-    def _weigh_splits(self) -> None:
-        """Adapt what is worth a connection of its own to what a connection has brought so far."""
-        worth = self._pace.split_bytes(self.received_bytes, self._lanes_open)
-        self._ledger.split_bytes = self._ledger.split_bytes if worth is None else worth
+    def _help_pays(self) -> bool:
+        self._pace.weigh(self._ledger, self.received_bytes, self._connections)
+        limits = (self.received_bytes, self._connections, self.shop.connections.busy)
+        return bool(self._ledger.lanes) and self._ledger.can_take() and not self._pace.is_limited_elsewhere(*limits)
 
-    def _is_limited_elsewhere(self) -> bool:
-        return self._pace.is_limited_elsewhere(self.received_bytes, self._lanes_open, self.shop.connections.busy)
+    @property
+    def _connections(self) -> int:
+        return 1 + (0 if self._helpers is None else self._helpers.count)
 
-    async def _work_beside(self) -> None:
+    async def _work(self) -> None:
+        """Fetch one share after the other on the object's own connection, until helpers have brought the rest, too."""
         try:
-            await self._work(RetryBudget(self.shop.options.retry), is_extra=True)
-        finally:
-            self.shop.connections.release()
-
-    async def _work(self, budget: RetryBudget, *, is_extra: bool) -> None:
-        # Each worker has a budget of its own: one outage breaks all connections at once, and that is one failure each.
-        self._lanes_open += 1
-        try:
-            while (lane := self._next_lane()) is not None:
+            while (lane := self._next_lane()) is not None or await self._helpers_may_leave_some():
+                if lane is None:
+                    continue
                 if not self._may_range and not self._ledger.covers_all(lane):
                     self._ledger.release(lane)
-                    if is_extra:
-                        return
                     raise StartAnewError(RangeNotHonouredError(self.source.name), single=True)
-                failure = await self._fetch_lane(lane, budget)
+                failure = await self._fetch_lane(lane, self.budget, self.links.attempt)
                 if failure is not None:
-                    await self._recover(failure, budget)
-                elif is_extra and self.shop.connections.are_wanted and self._lanes_open > 1:
-                    return
+                    await self._recover(failure)
         finally:
-            self._lanes_open -= 1
-            if self._lanes_open == 0:
-                if self._recruiting is not None:
-                    self._recruiting.cancel()
-                if self.digester is not None:
-                    self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
+            if self._helpers is not None:
+                self._helpers.dismiss()
+            if self.digester is not None:
+                self.digester.wake()  # it is the end of the lanes that shows the end of an object of unknown size
+
+    async def _helpers_may_leave_some(self) -> bool:
+        """Wait until a helper has left and its share may be open again; False if there is none, or no need."""
+        if self._helpers is None or not self._helpers.count:
+            return False
+        await self._unless_complete(self._helpers.wait_until_one_leaves)
+        if self._is_complete:
+            await self._helpers.say_goodbye()
+        return not self._is_complete
+
+    async def _unless_complete(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for something, but no longer than until helpers have brought everything."""
+        with trio.CancelScope() as self._waiting:
+            if not self._is_complete:
+                await wait()
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._helpers is not None and self._ledger.is_complete
+
+    async def _help(self, helpers: Helpers, budget: RetryBudget) -> TrioNormanError | None:
+        """Fetch one share after the other beside the own connection; return what ended one early."""
+        while (lane := self._next_lane()) is not None:
+            if not self._may_range and not self._ledger.covers_all(lane):
+                self._ledger.release(lane)
+                return None
+            failure = await self._fetch_lane(lane, budget, helpers.attempt)
+            if failure is not None or self.shop.connections.are_wanted:
+                return failure
+        return None
 
     def _next_lane(self) -> Lane | None:
-        self._weigh_splits()
+        self._pace.weigh(self._ledger, self.received_bytes, self._connections)
         return self._ledger.take() if self._may_range or not self._ledger.lanes else None
 
-    async def _fetch_lane(self, lane: Lane, budget: RetryBudget) -> TrioNormanError | None:
+    async def _fetch_lane(self, lane: Lane, budget: RetryBudget, attempt: _Attempt) -> TrioNormanError | None:
         """Fetch one share as far as it goes; return what ended it early."""
         try:
             if self._first is not None:
-                return await self._take_first(lane, *self._first, budget)
-            return await self._attempt(lambda link: self._exchange(lane, link, budget))
+                (answer, body), self._first, self._whole_lane = self._first, None, lane
+                async with self._first_stack:
+                    return await self._take_body(lane, answer, body, budget)
+            failure = await attempt(partial(self._exchange, lane, budget))
+            if isinstance(failure, ServiceError) and failure.status == 412 and self.seen.validator is not None:
+                raise StartAnewError(SourceChangedError(self.source.name, str(failure)), single=False) from None
+            return failure
         finally:
             if lane in self._ledger.lanes:
                 self._ledger.release(lane)
 
-    async def _take_first(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
-        self._first, self._whole_lane = None, lane
-        async with self._first_stack:
-            return await self._take_body(lane, answer, body, budget)
-
-    async def _exchange(self, lane: Lane, link: Link, budget: RetryBudget) -> TrioNormanError | None:
+    async def _exchange(self, lane: Lane, budget: RetryBudget, link: Link) -> TrioNormanError | None:
+        self.attempts += 1
         is_whole = self._ledger.covers_all(lane)
         span = None if is_whole else ByteRange(lane.position, lane.stop)
         if_range = None if is_whole else self.seen.validator
@@ -307,7 +299,7 @@ class ObjectDownload:
         if self._whole_lane in self._ledger.lanes and not changed:
             self._may_range = False  # the lane that has everything coming will go on into this share
             return None
-        if self._lanes_open > 1:
+        if self._connections > 1:
             error = SourceChangedError(self.source.name, changed or "the server stopped honouring ranges")
             raise StartAnewError(error, single=not changed)
         self._ledger.release(lane)
@@ -343,8 +335,12 @@ class ObjectDownload:
             return failure
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
-        pouring = Pouring(self.shop, self.part, self._ledger, partial(self._count, budget, self._ledger.size))
-        failure = await pouring.pour(answer, lane)
+        count, until = partial(self._count, budget, self._ledger.size), LARGEST_SIZE
+        if is_piece and body.stop is not None:
+            until = body.stop
+        failure = await Pouring(self.shop, self.part, self._ledger, count, until).pour(answer, lane)
+        if isinstance(failure, RangeNotHonouredError):
+            raise StartAnewError(failure, single=True)
         return failure or self._end_of(lane, answer, body, budget)
 
     def _beyond_limit(self, size: int) -> TrioNormanError | None:
@@ -377,7 +373,8 @@ class ObjectDownload:
             await self._write_down(joined)
             if self.digester is not None and self._ledger.frontier == 0:
                 self.digester.begin(self._ledger, self.algorithms())
-        self._is_under_way.set()
+        if self._helpers is not None:
+            self._helpers.is_under_way.set()
 
     async def _write_down(self, joined: Version) -> None:
         assert self.part is not None  # noqa: S101 (callers have one)
@@ -408,13 +405,10 @@ class ObjectDownload:
         if lane.position >= lane.stop:
             return None
         if body.stop is not None and body.stop < lane.stop:  # a shorter span than was asked for is legal: ask on
-            return self._short_answer(budget)
+            if budget.allows_short_answer(body.stop - body.start, size=self._ledger.size):
+                return None
+            return RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
         return InterruptedTransferError("GET", answer.url)
-
-    def _short_answer(self, budget: RetryBudget) -> TrioNormanError | None:
-        error = RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
-        budget.failures += 1
-        return error if budget.failures >= budget.policy.attempts else None
 
     def _count(self, budget: RetryBudget, size: int | None, received: int) -> None:
         """Count bytes that were written (or are in memory)."""
@@ -424,26 +418,31 @@ class ObjectDownload:
             raise too_large
         self.shop.progress.received_bytes += received
         budget.advance(self._news.count(received), size=size)
+        if self._is_complete:
+            self._waiting.cancel()
         if self.digester is not None:
             self.digester.wake()
         if self.shop.on_event is not None:
             done = self._ledger.held_bytes if self.part is not None else received
             self.shop.emit(DownloadAdvanced(self.source, done, size))
 
-    async def _recover(self, failure: TrioNormanError, budget: RetryBudget) -> None:
+    async def _recover(self, failure: TrioNormanError) -> None:
         """Wait until the next try, and see whether it can go on from here; raise what is final."""
-        await self._pause(failure, budget)
-        is_started = self._ledger.held_bytes > 0 or self._lanes_open > 1
-        if is_started and not (self._may_range and self.known.may_be_combined):
+        try:
+            await self._pause(failure, self.budget)
+        except (TransportError, ServiceError):
+            if self._helpers is None or not self._helpers.count:
+                raise
+            # Others are still served: only what remains when they have ended shows whether this was final.
+            await self._unless_complete(self._helpers.wait_until_all_left)
+        is_started = self._ledger.held_bytes > 0 or self._connections > 1
+        if is_started and not self._may_be_helped() and not self._is_complete:
             raise StartAnewError(failure, single=True, is_paid_for=True)
 
     async def _pause(self, failure: TrioNormanError, budget: RetryBudget) -> None:
-        self.shop.note_refusal(failure)
-        wait = budget.after(failure, now=trio.current_time(), jitter=self.shop.luck())
+        wait = self.shop.next_try(self.source, failure, budget)
         if wait is None:
             if isinstance(failure, TransportError | ServiceError):
                 failure.attempts = budget.total_failures
             raise failure
-        self.shop.emit(DownloadRetrying(self.source, failure, wait))
-        await trio.sleep(wait)
-        await self.shop.connections.give_way()  # whoever was refused for there being too many comes back one by one
+        await self._unless_complete(partial(self.shop.connections.come_back_after, wait))

@@ -8,6 +8,8 @@ import time
 import attrs
 import trio
 
+from .._sansio.ranges import Ledger
+
 # A share is divided only if each half is worth a new request: so many times as long as an answer takes to begin, within
 # these bounds in seconds; and within these in bytes.
 _WORTH_IT, _LEAST_WORTH, _MOST_WORTH = 3.0, 0.05, 0.25
@@ -31,24 +33,24 @@ class Pace:
         """Start to measure."""
         self._began, self._cpu_began = trio.current_time(), time.process_time()
 
-    def split_bytes(self, received: int, lanes: int) -> int | None:
-        """Return what is worth a request of its own, in bytes; None as long as that is not known.
+    def weigh(self, ledger: Ledger, received: int, lanes: int) -> None:
+        """Adapt what is worth a request of its own to what a connection has brought, as soon as that is known.
 
         Args:
+            ledger: Of the object.
             received: Bytes that came so far.
             lanes: Connections that bring them now.
         """
-        if trio.current_time() - self._began < RECONSIDER:
-            return None
-        worth = self._speed(received, lanes) * min(max(self.latency * _WORTH_IT, _LEAST_WORTH), _MOST_WORTH)
-        return int(min(max(worth, LEAST_SPLIT), LARGEST_SPLIT))
+        if trio.current_time() - self._began >= RECONSIDER:
+            worth = self._speed(received, lanes) * min(max(self.latency * _WORTH_IT, _LEAST_WORTH), _MOST_WORTH)
+            ledger.split_bytes = int(min(max(worth, LEAST_SPLIT), LARGEST_SPLIT))
 
     def is_limited_elsewhere(self, received: int, lanes: int, busy: int) -> bool:
         """Whether the disk or the processor is what limits, so that another connection would only be in the way.
 
         Args:
-            received: As for `split_bytes`.
-            lanes: As for `split_bytes`.
+            received: As for `weigh`.
+            lanes: As for `weigh`.
             busy: Connections that are in use for all objects.
         """
         used, elapsed = time.process_time() - self._cpu_began, trio.current_time() - self._began

@@ -12,11 +12,17 @@ import trio
 
 from .._lifetimes import lone_error_unwrapped
 from .._sansio.heads import Body
-from .._sansio.ranges import ByteRange, Lane, Ledger
+from .._sansio.ranges import LARGEST_SIZE, ByteRange, Lane, Ledger
 from .._sansio.stalling import StallWatch
 from .._wire._fetching import Answer
 from .._wire._pump import Pump
-from ..errors import InterruptedTransferError, SlowTransferError, TransportError, TrioNormanError
+from ..errors import (
+    InterruptedTransferError,
+    RangeNotHonouredError,
+    SlowTransferError,
+    TransportError,
+    TrioNormanError,
+)
 from ._part import Part
 from ._shop import Shop
 
@@ -34,16 +40,22 @@ _Block = tuple[int, list[bytes]]
 
 @attrs.define(eq=False)
 class Pouring:
-    """One body on its way into one partial. `count` is called with the size of every block that was written."""
+    """One body on its way into one partial. `count` is called with the size of every block that was written.
+
+    The answer has said that it carries bytes up to `until`: what comes beyond is of no known place in the object.
+    """
 
     shop: Shop
     part: Part
     ledger: Ledger
     count: Callable[[int], None]
+    until: int = LARGEST_SIZE
     _unsynced: int = attrs.field(init=False, default=0)
 
-    async def pour(self, answer: Answer, lane: Lane) -> TransportError | None:
+    async def pour(self, answer: Answer, lane: Lane) -> TransportError | RangeNotHonouredError | None:
         """Write the body as far as the lane goes; return what ended it early. All that came is written either way.
+
+        A body that goes on beyond `until` ends with a `RangeNotHonouredError`.
 
         Raises:
             TransferError: If the file system refuses.
@@ -56,7 +68,7 @@ class Pouring:
                 return await self._pump(pump, answer, lane)
             finally:
                 pump.close()
-        failure: TransportError | None = None
+        failure: TransportError | RangeNotHonouredError | None = None
         with lone_error_unwrapped():
             async with trio.open_nursery() as nursery:
                 send_block, receive_block = trio.open_memory_channel[_Block](0)
@@ -68,11 +80,13 @@ class Pouring:
     async def _pump(self, pump: Pump, answer: Answer, lane: Lane) -> TransportError | None:
         watch = StallWatch(self.shop.options.stall, trio.current_time())
         stretch = _LEAST_STRETCH
-        while pump.left and (lane.left or self.ledger.extend(lane)):
+        while pump.left and self._room(lane):
             asked_at = trio.current_time()
-            count = await self.shop.allowance(min(lane.left, pump.left, stretch))
-            watch.excuse(trio.current_time() - asked_at)
+            count = min(self._room(lane), pump.left, stretch)
+            lane.reserved = lane.position + count  # first: while we wait for leave, another lane may look for a share
+            count = await self.shop.allowance(count)
             lane.reserved = lane.position + count
+            watch.excuse(trio.current_time() - asked_at)
             take = partial(self.part.take_from, pump, lane.position, count, seconds=_STAY)
             moved = await trio.to_thread.run_sync(take, limiter=self.shop.disk)
             if moved.count:
@@ -102,11 +116,11 @@ class Pouring:
 
     async def _read(
         self, answer: Answer, lane: Lane, send_block: trio.MemorySendChannel[_Block]
-    ) -> TransportError | None:
+    ) -> TransportError | RangeNotHonouredError | None:
         begun, pending, waiting = lane.position, [], 0
         flushed_at = trio.current_time()
         watch = StallWatch(self.shop.options.stall, flushed_at)
-        failure: TransportError | None = None
+        failure: TransportError | RangeNotHonouredError | None = None
         with trio.CancelScope(deadline=watch.deadline) as scope:
             try:
                 async with aclosing(answer.chunks()) as chunks:
@@ -123,6 +137,7 @@ class Pouring:
                             scope.deadline = watch.excuse(flushed_at - now)
                             begun, pending, waiting = lane.position, [], 0
                         if len(taken) < len(chunk):
+                            failure = self._excess(lane)
                             break
             except TransportError as error:
                 failure = error
@@ -135,13 +150,22 @@ class Pouring:
     def _take(self, chunk: bytes, lane: Lane) -> bytes:
         """Return what of a chunk is still this lane's; a longer answer may carry it on into the next part."""
         taken = 0
-        while True:
-            room = lane.stop - lane.position
+        while taken < len(chunk) and (room := self._room(lane)):
             step = min(room, len(chunk) - taken)
             lane.position += step
             taken += step
-            if taken == len(chunk) or not self.ledger.extend(lane):
-                return chunk if taken == len(chunk) else chunk[:taken]
+        return chunk if taken == len(chunk) else chunk[:taken]
+
+    def _room(self, lane: Lane) -> int:
+        """Return how many bytes of the answer the lane can take next; it goes on into the next part if it may."""
+        if not lane.left and lane.stop < self.until:
+            self.ledger.extend(lane)
+        return min(lane.stop, self.until) - lane.position
+
+    def _excess(self, lane: Lane) -> RangeNotHonouredError | None:
+        if lane.position < self.until:
+            return None  # the rest is another lane's
+        return RangeNotHonouredError(self.part.name, "the answer carries more bytes than it says")
 
     @staticmethod
     async def gather(

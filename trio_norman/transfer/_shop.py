@@ -14,6 +14,7 @@ import trio
 
 from .._sansio.climbing import Climber
 from .._sansio.ranges import ByteRange
+from .._sansio.retrying import RetryBudget
 from .._sansio.throttling import Throttle
 from .._wire._fetching import Answer
 from ..errors import ServiceError, TrioNormanError
@@ -22,6 +23,7 @@ from ._folder import Folder
 from ._model import (
     DownloadFinished,
     DownloadOptions,
+    DownloadRetrying,
     DownloadStarted,
     Event,
     Fetch,
@@ -29,6 +31,7 @@ from ._model import (
     OnEvent,
     Outcome,
     PinningFetch,
+    Source,
 )
 from ._small import SmallFiles
 
@@ -121,10 +124,17 @@ class Shop:
             now, received = trio.current_time(), self.progress.received_bytes
             self.connections.resize(self.climber.observe(now, received, self.connections.busy))
 
-    def note_refusal(self, error: TrioNormanError) -> None:
-        """Use fewer connections if a server has refused a request for there being too many."""
+    def next_try(self, source: Source, error: TrioNormanError, budget: RetryBudget) -> float | None:
+        """Return the seconds until what ended in `error` is tried again, which is told; None if `error` is final.
+
+        Fewer connections are used from now on if a server has refused a request for there being too many.
+        """
         if self.climber is not None and isinstance(error, ServiceError) and error.status in {429, 503}:
             self.connections.resize(self.climber.refused(trio.current_time()))
+        wait = budget.after(error, now=trio.current_time(), jitter=self.luck())
+        if wait is not None:
+            self.emit(DownloadRetrying(source, error, wait))
+        return wait
 
     async def allowance(self, count: int) -> int:
         """Wait until some of `count` bytes may be received, and return how many; they count as received."""
