@@ -159,7 +159,7 @@ class ItemDownload:
         """Remove what an earlier, killed run left beside a file that proved to be complete."""
         if sight.has_partial and self.shop.options.existing != "keep":
             part = await self._claim()
-            await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)
+            await self._give_back(part.discard)
 
     def _needs_partial(self, sight: Sight) -> bool:
         """Tell whether there is a partial, or will surely be one."""
@@ -170,9 +170,14 @@ class ItemDownload:
         left = part if self._object is None else self._object.part
         if left is not None and not left.is_closed:
             is_encoded = self._object is not None and self._object.is_encoded
-            let_go = left.discard if is_encoded or isinstance(sys.exception(), _WORTHLESS) else left.release
-            with trio.move_on_after(_LETTING_GO, shield=True):
-                await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
+            await self._give_back(
+                left.discard if is_encoded or isinstance(sys.exception(), _WORTHLESS) else left.release
+            )
+
+    async def _give_back(self, let_go: Callable[[], None]) -> None:
+        """Let go of a claimed partial, cancelled or not: one that nobody lets go of stays ours while we live."""
+        with trio.move_on_after(_LETTING_GO, shield=True):
+            await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
 
     async def _claim(self) -> Part:
         claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, self._announced())

@@ -226,12 +226,14 @@ class Part:
 
     def discard(self) -> None:
         """Remove partial and sidecar: nothing of them can be trusted. What somebody else put there stays."""
-        with local_errors(self.name):
-            for fd, name in ((self._fd, part_name(self.name)), (self._journal_fd, journal_name(self.name))):
-                mine, named = os.fstat(fd), self.folder.status(name)
-                if named is not None and os.path.samestat(mine, named):
-                    self.folder.remove(name)
-        self._close()
+        try:
+            with local_errors(self.name):
+                for fd, name in ((self._fd, part_name(self.name)), (self._journal_fd, journal_name(self.name))):
+                    mine, named = os.fstat(fd), self.folder.status(name)
+                    if named is not None and os.path.samestat(mine, named):
+                        self.folder.remove(name)
+        finally:
+            self._close()
 
     def open_reader(self) -> BinaryIO:
         """Return a file object over what is there; the caller closes it."""
