@@ -269,7 +269,11 @@ def pump_for(body: object, url: str, buffers: Buffers) -> Pump | None:
     """
     if not isinstance(body, LengthBody) or body.remaining < WORTH_IT:
         return None
-    return next((kind(body, url, buffers) for kind in KINDS if kind.suits(body.socket)), None)
+    for kind in KINDS:
+        if kind.suits(body.socket):
+            with suppress(OSError):  # no descriptor is free for its pipe: the next one needs none
+                return kind(body, url, buffers)
+    return None
 
 
 def _is_cancelled() -> bool:

@@ -216,7 +216,8 @@ class DownloadOptions:
     """How a batch is downloaded.
 
     Args:
-        max_concurrency: Files that are worked on at the same time; at least 1.
+        max_concurrency: Files that are worked on at the same time, at least 1; fewer if the system allows the process
+            too few descriptors (five for each).
         max_connections: Connections in total; None for as many as files; ``"auto"`` begins with as many
             as there may be files, but four at least and sixteen at most, and finds out how many the link deserves.
             Spare ones fetch parts of large files.
