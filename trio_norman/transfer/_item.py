@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import BinaryIO
@@ -22,8 +21,9 @@ from ..errors import (
     TrioNormanError,
     UnprovenError,
 )
+from ._archives import check_archive
 from ._digesting import checked, digest_file, digests_of, same_or_refused, wanted_algorithms
-from ._folder import Sight, local_errors
+from ._folder import Sight
 from ._links import Links
 from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
 from ._object import ObjectDownload
@@ -297,15 +297,5 @@ class ItemDownload:
         """Read a ZIP archive against its own checksums, if asked for and nothing stronger is announced."""
         if self.shop.options.verify != "archive" or announced:
             return
-        name = self.source.name
-
-        def first_bad() -> str | None:
-            with local_errors(name), open_reader() as file, zipfile.ZipFile(file) as archive:
-                return archive.testzip()
-
-        try:
-            bad = await trio.to_thread.run_sync(first_bad, limiter=self.shop.hashing)
-        except zipfile.BadZipFile:
-            raise ChecksumMismatchError(name, "", "archive", "a ZIP archive", "something else") from None
-        if bad is not None:
-            raise ChecksumMismatchError(name, f"entry {bad}", "crc32", "the entry's own", "another")
+        check = partial(check_archive, self.source.name, open_reader)
+        await trio.to_thread.run_sync(check, limiter=self.shop.hashing)
