@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,14 +18,13 @@ from .._sansio.journal import (
     LARGEST_JOURNAL,
     Header,
     Journal,
+    Notes,
     decode,
     encode_header,
     encode_release,
-    encode_span,
-    encode_version,
     note_within,
 )
-from .._sansio.ranges import ByteRange, merged
+from .._sansio.ranges import ByteRange
 from .._wire._pump import Moved, Pump, persistently
 from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError, TrioNormanError
 from ._folder import PRIVATE, Folder, journal_name, local_errors, part_name
@@ -34,24 +34,39 @@ _CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, whic
 _CHANGED = "somebody changed the partial file"
 _LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
-_MOST_SPANS = 1024  # that are remembered before they are joined
 
 
 @attrs.define(eq=False)
 class Part:
-    """The bytes of one file to be, under a hidden name: `held` were there when it was claimed, of `version`."""
+    """The bytes of one file to be, under a hidden name: `held` were there when it was claimed.
+
+    Several threads may write at once, each into a span of its own.
+    """
 
     folder: Folder
     name: str
-    version: Version
-    held: list[ByteRange]
+    _notes: Notes
     _fd: int
     _journal_fd: int
+    held: list[ByteRange] = attrs.field(init=False)
     is_closed: bool = attrs.field(init=False, default=False)
     _is_doubtful: bool = attrs.field(init=False, default=False)  # a sync has failed
     _reached: int = attrs.field(init=False, default=0)  # where the last byte of ours ends
-    _written: list[ByteRange] = attrs.field(init=False, factory=list)  # since the last sync
+    _noting: threading.Lock = attrs.field(init=False, factory=threading.Lock)  # held for the notes and the sidecar
     _began: float = attrs.field(init=False, factory=time.monotonic)
+
+    def __attrs_post_init__(self) -> None:
+        self.held = list(self._notes.held)
+
+    @property
+    def version(self) -> Version:
+        """What is known of the object whose bytes these are."""
+        return self._notes.version
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """How many bytes a power cut may still take."""
+        return self._notes.unsynced_bytes
 
     @classmethod
     def claim(cls, folder: Folder, name: str, identity: str, version: Version) -> Self:
@@ -75,7 +90,7 @@ class Part:
             except BaseException:
                 os.close(journal_fd)
                 raise
-            part = cls(folder, name, version, [], fd, journal_fd)
+            part = cls(folder, name, Notes(version), fd, journal_fd)
             try:
                 part._adopt(journal, identity)
                 part._check_room()
@@ -91,11 +106,11 @@ class Part:
             held = journal.trusted(boot=self.folder.owner.boot)
             is_whole = all(span.stop <= size for span in held) and (joined.size is None or size <= joined.size)
             if is_whole and joined.may_be_combined and not journal.version.differs_from(self.version):
-                self.version, self.held = joined, held
+                self._notes = Notes(joined, held, journal.synced)
+                self.held = list(self._notes.held)
         if not self.held:
             os.ftruncate(self._fd, 0)
-        self._note(encode_version(self.version, self.held))
-        self._written = list(self.held)
+        self._note(self._notes.encoded())
         self._reached = max((span.stop for span in self.held), default=0)
 
     def _check_room(self) -> None:
@@ -107,15 +122,14 @@ class Part:
 
     def note_version(self, version: Version, held: Sequence[ByteRange]) -> None:
         """Write down what is now known of the object; `held` is what the partial has of that version."""
-        with local_errors(self.name):
-            self.version = version
-            self._note(encode_version(version, held))
+        with local_errors(self.name), self._noting:
+            self._note(self._notes.begin_version(version, held))
 
     def start_anew(self, version: Version) -> None:
         """Forget every byte; nobody may be writing."""
-        with local_errors(self.name):
-            self.version, self._written, self._reached = version, [], 0
-            self._note(encode_version(version))  # first: a span must never be noted that is cut off
+        with local_errors(self.name), self._noting:
+            self._reached = 0
+            self._note(self._notes.begin_version(version))  # first: a span must never be noted that is cut off
             os.ftruncate(self._fd, 0)
 
     def write(self, offset: int, buffers: Sequence[bytes]) -> ByteRange:
@@ -151,19 +165,18 @@ class Part:
             raise ChecksumMismatchError(self.name, _CHANGED, "size", str(reached), str(found))
 
     def _take_down(self, span: ByteRange) -> None:
-        self._reached = max(self._reached, span.stop)
-        self._note(encode_span(span, synced=False))
-        self._written.append(span)
-        if len(self._written) >= _MOST_SPANS:
-            many, self._written = self._written, []
-            self._written += merged(many)
+        with self._noting:
+            self._reached = max(self._reached, span.stop)
+            self._note(self._notes.add(span))
 
     def sync(self) -> None:
-        """Bring everything written so far to the disk, then note that it is there."""
+        """Bring everything written so far to the disk, then note that it is there. Others may write meanwhile."""
         with local_errors(self.name):
-            written, self._written = self._written, []
+            with self._noting:
+                begun = self._notes.begin_sync()
             self._bring_to_disk(os.fdatasync)
-            self._note(b"".join(encode_span(span, synced=True) for span in merged(written)))
+            with self._noting:
+                self._note(self._notes.end_sync(begun))
 
     def may_have_holes(self) -> bool:
         """Whether less is on disk than the size says: somebody has cut the file, or the file system compresses it."""

@@ -95,9 +95,7 @@ class Pouring:
             lane.position = span.stop
         self.ledger.record(span)
         self.count(len(span))
-        self._unsynced += len(span)
-        if self.shop.options.durable and self._unsynced >= _SYNC_EVERY:
-            self._unsynced = 0
+        if self.shop.options.durable and self.part.unsynced_bytes >= _SYNC_EVERY:
             await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
 
     async def _read(
