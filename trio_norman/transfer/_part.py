@@ -22,6 +22,7 @@ from .._sansio.journal import (
     decode,
     encode_header,
     encode_release,
+    is_overgrown,
     note_within,
 )
 from .._sansio.ranges import ByteRange
@@ -33,6 +34,7 @@ from ._owners import is_alive
 _CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, which is written at once
 _CHANGED = "somebody changed the partial file"
 _LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
 
 
@@ -45,6 +47,7 @@ class Part:
 
     folder: Folder
     name: str
+    _header: Header
     _notes: Notes
     _fd: int
     _journal_fd: int
@@ -52,6 +55,8 @@ class Part:
     is_closed: bool = attrs.field(init=False, default=False)
     _is_doubtful: bool = attrs.field(init=False, default=False)  # a sync has failed
     _reached: int = attrs.field(init=False, default=0)  # where the last byte of ours ends
+    _compact: int = attrs.field(init=False, default=0)  # bytes of the sidecar when it was written anew
+    _added: int = attrs.field(init=False, default=0)  # bytes of lines since then
     _noting: threading.Lock = attrs.field(init=False, factory=threading.Lock)  # held for the notes and the sidecar
     _began: float = attrs.field(init=False, factory=time.monotonic)
 
@@ -84,33 +89,29 @@ class Part:
             LocalFileError: If the file system refuses.
         """
         with local_errors(name):
-            journal_fd, journal = _claim_journal(folder, name, Header(identity, folder.owner))
+            header = Header(identity, folder.owner)
+            journal_fd, notes = _claim_journal(folder, name, header, version)
             try:
                 fd = _open_part(folder, name)
             except BaseException:
+                _let_go(journal_fd)
                 os.close(journal_fd)
                 raise
-            part = cls(folder, name, Notes(version), fd, journal_fd)
+            part = cls(folder, name, header, notes, fd, journal_fd)
             try:
-                part._adopt(journal, identity)
+                part._begin(version)
                 part._check_room()
             except BaseException:
                 part.release()
                 raise
         return part
 
-    def _adopt(self, journal: Journal | None, identity: str) -> None:
-        size = os.fstat(self._fd).st_size
-        if journal is not None and journal.header.identity == identity:
-            joined = self.version.joined(journal.version)
-            held = journal.trusted(boot=self.folder.owner.boot)
-            is_whole = all(span.stop <= size for span in held) and (joined.size is None or size <= joined.size)
-            if is_whole and joined.may_be_combined and not journal.version.differs_from(self.version):
-                self._notes = Notes(joined, held, journal.synced)
-                self.held = list(self._notes.held)
+    def _begin(self, version: Version) -> None:
+        if not _reaches(os.fstat(self._fd).st_size, self.held):  # somebody has cut it in this very moment
+            self.held = []
+            self._note(self._notes.begin_version(version))
         if not self.held:
             os.ftruncate(self._fd, 0)
-        self._note(self._notes.encoded())
         self._reached = max((span.stop for span in self.held), default=0)
 
     def _check_room(self) -> None:
@@ -223,15 +224,38 @@ class Part:
             raise
 
     def _note(self, lines: bytes) -> None:
-        if os.write(self._journal_fd, lines) < len(lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a torn line ends the sidecar for whoever reads it
+        _write_lines(self._journal_fd, lines)
+        self._added += len(lines)
+        if is_overgrown(self._added, self._compact):
+            with suppress(OSError):  # the long one is as good; after as many more lines it is tried again
+                self._added = 0
+                self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Put a sidecar that says the same in the fewest lines in the place of ours, in one atomic step."""
+        at = journal_name(self.name)
+        named = self.folder.status(at)
+        if named is None or not os.path.samestat(named, os.fstat(self._journal_fd)):
+            return  # somebody has taken us for dead: it is not ours any more
+        fd = self.folder.open_file(_claim_name(self.name), _NEW)
+        try:
+            lines = encode_header(self._header) + self._notes.encoded()
+            try:
+                _write_lines(fd, lines)
+                _keep_synced(fd, self._notes)
+                self.folder.rename(_claim_name(self.name), at)
+            except BaseException:
+                self.folder.remove(_claim_name(self.name))
+                raise
+        except BaseException:
+            os.close(fd)
+            raise
+        fd, self._journal_fd, self._compact = self._journal_fd, fd, len(lines)
+        os.close(fd)
 
     def release(self) -> None:
         """Let go: the partial can be taken up again by anybody. Only what cannot be trusted is removed."""
-        with suppress(OSError):
-            self._note(encode_release())
-        with suppress(OSError):  # on a full disk nothing more can be written, and this can still be said
-            os.utime(self._journal_fd, ns=(_LET_GO, _LET_GO))
+        _let_go(self._journal_fd)
         if self._is_doubtful or os.fstat(self._fd).st_size == 0:
             self.discard()
         else:
@@ -297,19 +321,21 @@ def _is_ours(status: os.stat_result, *, links: int | None = None) -> bool:
     return is_own and links in (None, status.st_nlink)
 
 
-def _claim_journal(folder: Folder, name: str, header: Header) -> tuple[int, Journal | None]:
-    """Put our sidecar in its place and return its descriptor, with the journal that stood there before.
+def _claim_journal(folder: Folder, name: str, header: Header, version: Version) -> tuple[int, Notes]:
+    """Put our sidecar in its place; return its descriptor and what it says, taken over from the one that stood there.
 
     Ours is made under a name that only one can have at a time, and takes the place in one atomic step if nobody is
-    there, or an owner who let go or died. No lock of the operating system is used, since several network file systems
-    only pretend to have them.
+    there, or an owner who let go or died. It then says already what is held: whoever is killed here loses nothing. No
+    lock of the operating system is used, since several network file systems only pretend to have them.
     """
-    claim = f"{journal_name(name)}.take"
+    claim = _claim_name(name)
     fd = _open_claim(folder, name, claim)
     try:
         try:
-            os.write(fd, encode_header(header))
-            journal = _read_free_journal(folder, name)
+            _write_lines(fd, encode_header(header))
+            notes = _taken_over(folder, name, header, version, _read_free_journal(folder, name))
+            _write_lines(fd, notes.encoded())
+            _keep_synced(fd, notes)
         except BaseException:
             folder.remove(claim)
             raise
@@ -321,20 +347,61 @@ def _claim_journal(folder: Folder, name: str, header: Header) -> tuple[int, Jour
     except BaseException:
         os.close(fd)
         raise
-    return fd, journal
+    return fd, notes
+
+
+def _taken_over(folder: Folder, name: str, header: Header, version: Version, journal: Journal | None) -> Notes:
+    """Return what can be trusted of a partial whose journal was free; nothing if it is of something else."""
+    if journal is None or journal.header.identity != header.identity:
+        return Notes(version)
+    status = folder.status(part_name(name))
+    size = status.st_size if status is not None and _is_ours(status, links=1) else 0
+    joined = version.joined(journal.version)
+    held = journal.trusted(boot=header.owner.boot)
+    is_whole = _reaches(size, held) and (joined.size is None or size <= joined.size)
+    if not is_whole or not joined.may_be_combined or journal.version.differs_from(version):
+        return Notes(version)
+    return Notes(joined, held, journal.synced)
+
+
+def _reaches(size: int, held: Sequence[ByteRange]) -> bool:
+    """Whether a file of so many bytes can hold the spans."""
+    return all(span.stop <= size for span in held)
+
+
+def _write_lines(fd: int, lines: bytes) -> None:
+    if os.write(fd, lines) < len(lines):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a torn line ends the sidecar for whoever reads it
+
+
+def _keep_synced(fd: int, notes: Notes) -> None:
+    """Bring a sidecar to the disk before it takes the place of one that speaks of synced bytes."""
+    if notes.synced:
+        os.fdatasync(fd)
+
+
+def _let_go(fd: int) -> None:
+    """Say in a sidecar that its partial can be taken up by anybody."""
+    with suppress(OSError):
+        _write_lines(fd, encode_release())
+    with suppress(OSError):  # on a full disk nothing more can be written, and this can still be said
+        os.utime(fd, ns=(_LET_GO, _LET_GO))
+
+
+def _claim_name(name: str) -> str:
+    return f"{journal_name(name)}.take"
 
 
 def _open_claim(folder: Folder, name: str, claim: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
     try:
-        return folder.open_file(claim, flags)
+        return folder.open_file(claim, _NEW)
     except FileExistsError:
         status = folder.status(claim)
         if status is not None and _is_being_made(folder, claim, status):
             raise DestinationBusyError(name) from None
     folder.remove(claim)  # whoever made it was killed meanwhile, or has only planted it
     try:
-        return folder.open_file(claim, flags)
+        return folder.open_file(claim, _NEW)
     except FileExistsError:
         raise DestinationBusyError(name) from None
 
