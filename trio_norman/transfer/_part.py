@@ -170,10 +170,15 @@ class Part:
             self._reached = max(self._reached, span.stop)
             self._note(self._notes.add(span))
 
-    def sync(self) -> None:
-        """Bring everything written so far to the disk, then note that it is there. Others may write meanwhile."""
+    def sync(self, least: int = 1) -> None:
+        """Bring everything written so far to the disk, then note that it is there. Others may write meanwhile.
+
+        Nothing is done for less than `least` bytes: another lane was quicker.
+        """
         with local_errors(self.name):
             with self._noting:
+                if self._notes.unsynced_bytes < least:
+                    return
                 begun = self._notes.begin_sync()
             self._bring_to_disk(os.fdatasync)
             with self._noting:

@@ -96,7 +96,7 @@ class Pouring:
         self.ledger.record(span)
         self.count(len(span))
         if self.shop.options.durable and self.part.unsynced_bytes >= _SYNC_EVERY:
-            await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
+            await trio.to_thread.run_sync(self.part.sync, _SYNC_EVERY, limiter=self.shop.disk)
 
     async def _read(
         self, answer: Answer, lane: Lane, send_block: trio.MemorySendChannel[_Block]
