@@ -164,12 +164,18 @@ def signed(items: list[Any]) -> bytes:
         ["trio-norman", 1, None, "host", "boot", 1, 2],
         ["trio-norman", 1, "id", "host", "boot", "1", 2],
         ["trio-norman", 1, "id", "host", "boot", 1],
-        ["trio-norman", 1, "id", "host", "boot", 1, 2, 3],
+        ["trio-norman", 1, "id", "host", "boot", 1, 2, "3"],
+        ["trio-norman", 1, "id", "host", "boot", 1, 2, 3, 4],
         [],
     ],
 )
 def test_a_first_line_that_is_not_of_this_format_is_refused_although_its_checksum_is_right(items: list[Any]) -> None:
     assert decode(signed(items)) is None
+
+
+def test_a_first_line_without_a_namespace_is_read() -> None:
+    read = decode(signed(["trio-norman", 1, "id", "host", "boot", 1, 2]))
+    assert read == Journal(Header("id", Owner("host", "boot", 1, 2, namespace=0)))
 
 
 @pytest.mark.parametrize(

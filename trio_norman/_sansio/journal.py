@@ -29,12 +29,16 @@ _MOST_GROWTH = 2**20  # bytes
 
 @attrs.frozen
 class Owner:
-    """The process that writes a partial: machine, its boot, process id and the process's start (in clock ticks)."""
+    """The process that writes a partial: machine, its boot, process id and the process's start (in clock ticks).
+
+    `namespace` says among which processes that id counts: containers on one machine count apart. 0 if nobody knows.
+    """
 
     host: str
     boot: str
     process: int
     started: int
+    namespace: int = 0
 
 
 @attrs.frozen
@@ -184,6 +188,8 @@ def _decode_header(items: list[Any] | None) -> Header | None:
     match items:
         case ["trio-norman", 1, str(identity), str(host), str(boot), int(process), int(started)]:
             return Header(identity, Owner(host, boot, process, started))
+        case ["trio-norman", 1, str(identity), str(host), str(boot), int(process), int(started), int(namespace)]:
+            return Header(identity, Owner(host, boot, process, started, namespace))
         case _:
             return None
 
