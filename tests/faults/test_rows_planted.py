@@ -227,6 +227,9 @@ async def test_F_17_syncing_the_directory_fails(row: Row, size: int, monkeypatch
     assert attempt.problems == []
     assert type(attempt.result.error) is errors.LocalFileError
     assert (row.dest / "f").read_bytes() == bytes_of(row.emulator.blob_content(size, name="f"))
+    assert os.listdir(row.dest) == ["f"]
+    row.plant("other", b"")
+    assert (row.dest / "f").stat().st_mode == (row.dest / "other").stat().st_mode  # no longer that of a partial
     row.expect(await row.download(size=size), disk="D3")  # the next run finds it, and no partial
 
 

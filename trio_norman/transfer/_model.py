@@ -118,7 +118,9 @@ class Outcome(StrEnum):
 
     OK = "ok"  #: fetched, verified, and under its final name
     SKIPPED = "skipped"  #: it was there already and proved to be the same; or it was kept as asked
-    FAILED = "failed"  #: see `error`; the final name is as it was before
+    #: See `error`. The final name is as it was before; or, if the directory could not be synced afterwards, the whole
+    #: file has it, and the next run proves that.
+    FAILED = "failed"
 
 
 @attrs.frozen

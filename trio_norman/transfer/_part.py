@@ -201,6 +201,8 @@ class Part:
         Raises:
             ChecksumMismatchError: If somebody changed or replaced the partial meanwhile.
             DestinationExistsError: If something got the final name meanwhile; the partial is kept.
+            LocalFileError: If the file system refuses. If it fails when the file has its final name already, that
+                stays, whole, and nothing is left of the partial: the next run proves the file.
         """
         with local_errors(self.name):
             if os.fstat(self._fd).st_size > size:
@@ -214,11 +216,19 @@ class Part:
         try:
             self.folder.publish(part_name(self.name), self.name, overwrite=overwrite, durable=durable)
         except TrioNormanError:
-            os.fchmod(self._fd, PRIVATE)  # it stays a partial
+            with suppress(TrioNormanError, OSError):  # the first error counts
+                self._end_unpublished()
             raise
         self._close()
         with local_errors(self.name):
             self.folder.remove(journal_name(self.name))
+
+    def _end_unpublished(self) -> None:
+        named = self.folder.status(self.name)
+        if named is not None and os.path.samestat(named, os.fstat(self._fd)):
+            self.discard()  # it was named, and only then something failed
+        else:
+            os.fchmod(self._fd, PRIVATE)  # it stays a partial
 
     def _bring_to_disk(self, sync: Callable[[int], None]) -> None:
         try:
@@ -260,10 +270,10 @@ class Part:
 
     def release(self) -> None:
         """Let go: the partial can be taken up again by anybody. Only what cannot be trusted is removed."""
-        _let_go(self._journal_fd)
         if self._is_doubtful or os.fstat(self._fd).st_size == 0:
-            self.discard()
+            self.discard()  # while it is still ours: the next one's partial has the same name
         else:
+            _let_go(self._journal_fd)
             self._close()
 
     def discard(self) -> None:
