@@ -106,3 +106,35 @@ def test_a_partial_that_cannot_be_opened_is_nobodys(folder: Folder) -> None:
         with pytest.raises(errors.LocalFileError) as caught:
             claim(folder)
         assert not isinstance(caught.value, errors.DestinationBusyError)
+
+
+def test_an_empty_partial_is_removed_before_anybody_else_may_claim_it(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[Part | errors.DestinationBusyError] = []
+    part = claim(folder)
+
+    def claimed_before(call: Any) -> Any:
+        def claim_first(*args: Any, **kwargs: Any) -> None:
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(os, "utime", utime)
+                undisturbed.setattr(os, "unlink", unlink)
+                try:
+                    others.append(claim(folder))
+                except errors.DestinationBusyError as error:
+                    others.append(error)
+            call(*args, **kwargs)
+
+        return claim_first
+
+    utime, unlink = os.utime, os.unlink
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", claimed_before(utime))
+        patch.setattr(os, "unlink", claimed_before(unlink))
+        part.release()
+    assert others
+    for other in others:
+        if isinstance(other, Part):  # then it must have its partial to itself
+            assert (folder.path / ".f.part").exists()
+            other.discard()
+    assert list(folder.path.iterdir()) == []
