@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,26 +13,19 @@ import attrs
 
 from .._sansio.heads import Version
 from .._sansio.journal import (
-    LARGEST_JOURNAL,
     Header,
-    Journal,
     Notes,
-    decode,
     encode_header,
-    encode_release,
     is_overgrown,
     note_within,
 )
 from .._sansio.ranges import ByteRange
 from .._wire._pump import Moved, Pump, persistently
-from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError, TrioNormanError
+from ..errors import ChecksumMismatchError, NoSpaceError, TrioNormanError
 from ._folder import PRIVATE, Folder, journal_name, local_errors, part_name
-from ._owners import is_alive
+from ._sidecar import NEW, claim_name, claim_sidecar, keep_synced, let_go, open_part, reaches, write_lines
 
-_CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, which is written at once
 _CHANGED = "somebody changed the partial file"
-_LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
 
 
@@ -90,11 +81,11 @@ class Part:
         """
         with local_errors(name):
             header = Header(identity, folder.owner)
-            journal_fd, notes = _claim_journal(folder, name, header, version)
+            journal_fd, notes = claim_sidecar(folder, name, header, version)
             try:
-                fd = _open_part(folder, name)
+                fd = open_part(folder, name)
             except BaseException:
-                _let_go(journal_fd)
+                let_go(journal_fd)
                 os.close(journal_fd)
                 raise
             part = cls(folder, name, header, notes, fd, journal_fd)
@@ -107,7 +98,7 @@ class Part:
         return part
 
     def _begin(self, version: Version) -> None:
-        if not _reaches(os.fstat(self._fd).st_size, self.held):  # somebody has cut it in this very moment
+        if not reaches(os.fstat(self._fd).st_size, self.held):  # somebody has cut it in this very moment
             self.held = []
             self._note(self._notes.begin_version(version))
         if not self.held:
@@ -239,7 +230,7 @@ class Part:
             raise
 
     def _note(self, lines: bytes) -> None:
-        _write_lines(self._journal_fd, lines)
+        write_lines(self._journal_fd, lines)
         self._added += len(lines)
         if is_overgrown(self._added, self._compact):
             with suppress(OSError):  # the long one is as good; after as many more lines it is tried again
@@ -252,15 +243,15 @@ class Part:
         named = self.folder.status(at)
         if named is None or not os.path.samestat(named, os.fstat(self._journal_fd)):
             return  # somebody has taken us for dead: it is not ours any more
-        fd = self.folder.open_file(_claim_name(self.name), _NEW)
+        fd = self.folder.open_file(claim_name(self.name), NEW)
         try:
             lines = encode_header(self._header) + self._notes.encoded()
             try:
-                _write_lines(fd, lines)
-                _keep_synced(fd, self._notes)
-                self.folder.rename(_claim_name(self.name), at)
+                write_lines(fd, lines)
+                keep_synced(fd, self._notes)
+                self.folder.rename(claim_name(self.name), at)
             except BaseException:
-                self.folder.remove(_claim_name(self.name))
+                self.folder.remove(claim_name(self.name))
                 raise
         except BaseException:
             os.close(fd)
@@ -273,7 +264,7 @@ class Part:
         if self._is_doubtful or os.fstat(self._fd).st_size == 0:
             self.discard()  # while it is still ours: the next one's partial has the same name
         else:
-            _let_go(self._journal_fd)
+            let_go(self._journal_fd)
             self._close()
 
     def discard(self) -> None:
@@ -314,138 +305,3 @@ def write_all(fd: int, offset: int, buffers: Sequence[bytes]) -> int:
 def flush(fd: int) -> None:
     """Have a network file system say now whether it could write; others say nothing here, and keep no one waiting."""
     os.close(os.dup(fd))
-
-
-def _open_part(folder: Folder, name: str) -> int:
-    """Open the data file; one that is a link, has other names or belongs to somebody else is put aside, unread."""
-    flags = os.O_RDWR | os.O_CREAT
-    status = folder.status(part_name(name))
-    if status is not None and not _is_ours(status, links=1):
-        folder.remove(part_name(name))
-        flags |= os.O_EXCL
-    fd = folder.open_file(part_name(name), flags)
-    if not _is_ours(os.fstat(fd), links=1):  # put there in this very moment
-        os.close(fd)
-        raise DestinationBusyError(name)
-    return fd
-
-
-def _is_ours(status: os.stat_result, *, links: int | None = None) -> bool:
-    """Whether somebody like us has made this file, rather than planted another one under its name."""
-    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-    return is_own and links in (None, status.st_nlink)
-
-
-def _claim_journal(folder: Folder, name: str, header: Header, version: Version) -> tuple[int, Notes]:
-    """Put our sidecar in its place; return its descriptor and what it says, taken over from the one that stood there.
-
-    Ours is made under a name that only one can have at a time, and takes the place in one atomic step if nobody is
-    there, or an owner who let go or died. It then says already what is held: whoever is killed here loses nothing. No
-    lock of the operating system is used, since several network file systems only pretend to have them.
-    """
-    claim = _claim_name(name)
-    fd = _open_claim(folder, name, claim)
-    try:
-        try:
-            _write_lines(fd, encode_header(header))
-            notes = _taken_over(folder, name, header, version, _read_free_journal(folder, name))
-            _write_lines(fd, notes.encoded())
-            _keep_synced(fd, notes)
-        except BaseException:
-            folder.remove(claim)
-            raise
-        with suppress(FileNotFoundError):  # taken for a dead one's, and removed
-            folder.rename(claim, journal_name(name))
-        placed = folder.status(journal_name(name))
-        if placed is None or not os.path.samestat(placed, os.fstat(fd)):
-            raise DestinationBusyError(name)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, notes
-
-
-def _taken_over(folder: Folder, name: str, header: Header, version: Version, journal: Journal | None) -> Notes:
-    """Return what can be trusted of a partial whose journal was free; nothing if it is of something else."""
-    if journal is None or journal.header.identity != header.identity:
-        return Notes(version)
-    status = folder.status(part_name(name))
-    size = status.st_size if status is not None and _is_ours(status, links=1) else 0
-    joined = version.joined(journal.version)
-    held = journal.trusted(boot=header.owner.boot)
-    is_whole = _reaches(size, held) and (joined.size is None or size <= joined.size)
-    if not is_whole or not joined.may_be_combined or journal.version.differs_from(version):
-        return Notes(version)
-    return Notes(joined, held, journal.synced)
-
-
-def _reaches(size: int, held: Sequence[ByteRange]) -> bool:
-    """Whether a file of so many bytes can hold the spans."""
-    return all(span.stop <= size for span in held)
-
-
-def _write_lines(fd: int, lines: bytes) -> None:
-    if os.write(fd, lines) < len(lines):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a torn line ends the sidecar for whoever reads it
-
-
-def _keep_synced(fd: int, notes: Notes) -> None:
-    """Bring a sidecar to the disk before it takes the place of one that speaks of synced bytes."""
-    if notes.synced:
-        os.fdatasync(fd)
-
-
-def _let_go(fd: int) -> None:
-    """Say in a sidecar that its partial can be taken up by anybody."""
-    with suppress(OSError):
-        _write_lines(fd, encode_release())
-    with suppress(OSError):  # on a full disk nothing more can be written, and this can still be said
-        os.utime(fd, ns=(_LET_GO, _LET_GO))
-
-
-def _claim_name(name: str) -> str:
-    return f"{journal_name(name)}.take"
-
-
-def _open_claim(folder: Folder, name: str, claim: str) -> int:
-    try:
-        return folder.open_file(claim, _NEW)
-    except FileExistsError:
-        status = folder.status(claim)
-        if status is not None and _is_being_made(folder, claim, status):
-            raise DestinationBusyError(name) from None
-    folder.remove(claim)  # whoever made it was killed meanwhile, or has only planted it
-    try:
-        return folder.open_file(claim, _NEW)
-    except FileExistsError:
-        raise DestinationBusyError(name) from None
-
-
-def _is_being_made(folder: Folder, claim: str, status: os.stat_result) -> bool:
-    journal = _read_journal(folder, claim, status)
-    if journal is None:
-        return _is_ours(status) and time.time() - status.st_mtime < _CLAIMING
-    return is_alive(journal.header.owner, last_sign=status.st_mtime)
-
-
-def _read_free_journal(folder: Folder, name: str) -> Journal | None:
-    status = folder.status(journal_name(name))
-    if status is None:
-        return None
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "a directory stands where the partial's sidecar belongs")
-    journal = _read_journal(folder, journal_name(name), status)
-    is_free = journal is None or journal.is_released or status.st_mtime_ns == _LET_GO
-    if not is_free and journal is not None and is_alive(journal.header.owner, last_sign=status.st_mtime):
-        raise DestinationBusyError(name)
-    return journal
-
-
-def _read_journal(folder: Folder, at: str, status: os.stat_result) -> Journal | None:
-    if not _is_ours(status):
-        return None  # planted, a link perhaps: it is replaced, never followed
-    try:
-        with open(folder.open_file(at, os.O_RDONLY), "rb") as file:
-            return decode(file.read(LARGEST_JOURNAL))
-    except FileNotFoundError:
-        return None  # its owner is done
