@@ -11,6 +11,7 @@ import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -226,6 +227,9 @@ async def test_F_17_syncing_the_directory_fails(row: Row, size: int, monkeypatch
     assert attempt.problems == []
     assert type(attempt.result.error) is errors.LocalFileError
     assert (row.dest / "f").read_bytes() == bytes_of(row.emulator.blob_content(size, name="f"))
+    assert os.listdir(row.dest) == ["f"]
+    row.plant("other", b"")
+    assert (row.dest / "f").stat().st_mode == (row.dest / "other").stat().st_mode  # no longer that of a partial
     row.expect(await row.download(size=size), disk="D3")  # the next run finds it, and no partial
 
 
@@ -322,19 +326,25 @@ async def test_P_07_what_a_dead_owner_left(row: Row, who: str) -> None:
     assert (again.result.resumed_bytes > 0) == (who != "another boot")  # nothing of it was synced
 
 
-@pytest.mark.parametrize("who", ["living", "another machine"])
+FOREIGN: dict[str, dict[str, Any]] = {
+    "another machine": {"host": "elsewhere"},
+    "another container": {"namespace": 1, "process": 2**22 + 1},  # nobody has that number here
+}
+
+
+@pytest.mark.parametrize("who", ["living", *FOREIGN])
 async def test_P_07_a_living_owner(row: Row, who: str) -> None:
     """DestinationBusyError before any request: two never write one partial. D1."""
-    me = this_process()
-    await craft(row, me if who == "living" else attrs.evolve(me, host="elsewhere"))
+    await craft(row, attrs.evolve(this_process(), **FOREIGN.get(who, {})))
     attempt = await row.download("", SIZE, is_sized=True)
     error = row.expect_error(attempt, errors.DestinationBusyError, disk="D1", requests=0)
     assert error.retryable
 
 
-async def test_P_07_another_machine_that_is_silent_for_long(row: Row) -> None:
+@pytest.mark.parametrize("who", FOREIGN)
+async def test_P_07_another_machine_that_is_silent_for_long(row: Row, who: str) -> None:
     """Success: it is taken over. D2."""
-    await craft(row, attrs.evolve(this_process(), host="elsewhere"))
+    await craft(row, attrs.evolve(this_process(), **FOREIGN[who]))
     long_ago = (row.dest / SIDECAR).stat().st_mtime - 3600
     os.utime(row.dest / SIDECAR, (long_ago, long_ago))
     row.expect(await row.download("", SIZE), disk="D2")

@@ -13,6 +13,7 @@ from trio_norman._sansio.heads import Version
 from trio_norman._sansio.journal import (
     Header,
     Journal,
+    Notes,
     Owner,
     decode,
     encode_header,
@@ -163,12 +164,18 @@ def signed(items: list[Any]) -> bytes:
         ["trio-norman", 1, None, "host", "boot", 1, 2],
         ["trio-norman", 1, "id", "host", "boot", "1", 2],
         ["trio-norman", 1, "id", "host", "boot", 1],
-        ["trio-norman", 1, "id", "host", "boot", 1, 2, 3],
+        ["trio-norman", 1, "id", "host", "boot", 1, 2, "3"],
+        ["trio-norman", 1, "id", "host", "boot", 1, 2, 3, 4],
         [],
     ],
 )
 def test_a_first_line_that_is_not_of_this_format_is_refused_although_its_checksum_is_right(items: list[Any]) -> None:
     assert decode(signed(items)) is None
+
+
+def test_a_first_line_without_a_namespace_is_read() -> None:
+    read = decode(signed(["trio-norman", 1, "id", "host", "boot", 1, 2]))
+    assert read == Journal(Header("id", Owner("host", "boot", 1, 2, namespace=0)))
 
 
 @pytest.mark.parametrize(
@@ -210,3 +217,44 @@ def test_a_version_line_carries_what_is_held_of_it() -> None:
 def test_what_waits_for_its_note_is_little_of_what_came(age: float) -> None:
     assert note_within(age) <= max(0.02, age / 100)
     assert 0.02 <= note_within(age) <= 0.1
+
+
+NOTED = st.lists(
+    byte_ranges(60)
+    | st.tuples(versions(), st.lists(byte_ranges(60), max_size=3))
+    | st.sampled_from(["begin a sync", "end a sync"])
+)
+
+
+@given(notes=NOTED, held=st.lists(byte_ranges(60)), boot=st.sampled_from(["this", "another"]))
+def test_a_sidecar_written_anew_says_what_all_its_lines_said(
+    notes: list[Any], held: list[ByteRange], boot: str
+) -> None:
+    kept, header = Notes(Version(60), held, held[:1] and merged(held)), Header("id", Owner("h", "this", 1, 2))
+    lines, begun = encode_header(header) + kept.encoded(), []
+    for note in notes:
+        match note:
+            case ByteRange():
+                lines += kept.add(note)
+            case "begin a sync":
+                begun.append(kept.begin_sync())
+            case "end a sync":
+                lines += kept.end_sync(begun.pop()) if begun else b""
+            case (version, spans):
+                lines += kept.begin_version(version, spans)
+        read, anew = decode(lines), decode(encode_header(header) + kept.encoded())
+        assert read is not None
+        assert anew is not None
+        assert (read.version, read.trusted(boot=boot)) == (anew.version, anew.trusted(boot=boot))
+        assert (kept.held, kept.synced) == (anew.trusted(boot="this"), anew.trusted(boot="another"))
+    if not begun:
+        assert merged([*kept.synced, *kept.unsynced]) == kept.held
+
+
+def test_what_was_synced_of_one_version_says_nothing_of_the_next() -> None:
+    notes = Notes(Version(60))
+    notes.add(ByteRange(0, 10))
+    begun = notes.begin_sync()
+    notes.begin_version(Version(60, '"v2"'), [ByteRange(0, 5)])
+    assert notes.end_sync(begun) == b""
+    assert (notes.synced, notes.unsynced, notes.unsynced_bytes) == ([], [ByteRange(0, 5)], 5)

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from tests.strategies import byte_ranges, damages, sizes, texts
-from trio_norman._sansio.ranges import LARGEST_SIZE, ByteRange, ContentRange, Lane, Ledger, merged, missing_ranges
+from trio_norman._sansio.ranges import (
+    LARGEST_SIZE,
+    ByteRange,
+    ContentRange,
+    Lane,
+    Ledger,
+    join_in,
+    merged,
+    missing_ranges,
+)
 
 
 def bytes_of(*spans: ByteRange) -> list[int]:
@@ -362,3 +371,11 @@ def test_offsets_past_32_bits_are_exact() -> None:
     ledger.record(ByteRange(lane.position, lane.stop))
     assert ledger.frontier == size
     assert ledger.is_complete
+
+
+@given(spans=st.lists(byte_ranges(40)))
+def test_spans_that_come_one_by_one_are_the_same_as_those_that_come_together(spans: list[ByteRange]) -> None:
+    joined: list[ByteRange] = []
+    for count, span in enumerate(spans, 1):
+        join_in(joined, span)
+        assert joined == merged(spans[:count])

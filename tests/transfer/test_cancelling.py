@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any, Protocol
 
 import attrs
@@ -113,6 +114,30 @@ async def test_resuming_can_be_cancelled_at_every_step(dest: Destination) -> Non
         await cancelled_at(None, dest)
         check(dest)
         assert len(dest.visible()) == 3
+
+
+async def test_clearing_away_a_left_partial_can_be_cancelled_at_every_step(dest: Destination) -> None:
+    store, before = FakeStore(), descriptors()
+    digests = {"sha256": hashlib.sha256(BODY).hexdigest()}
+    source = attrs.evolve(store.source("f", BODY, size_bytes=len(BODY)), digests=digests)
+    dest.path.mkdir()
+    (dest.path / "f").write_bytes(BODY)
+    step, instrument = 0, None
+    while instrument is None or instrument.steps >= step:
+        (dest.path / ".f.part").write_bytes(b"left by an earlier run")
+        with trio.CancelScope() as scope:
+            step += 1
+            instrument = CancelAt(scope, step)
+            trio.lowlevel.add_instrument(instrument)
+            try:
+                async with download_many([source], dest.path, fetch=store.fetch) as downloads:
+                    outcomes = [result.outcome async for result in downloads]
+            finally:
+                trio.lowlevel.remove_instrument(instrument)
+        assert descriptors() == before
+        assert not (dest.path / ".f.part.json").exists()  # nobody's claim is left
+    assert outcomes == [Outcome.SKIPPED]
+    assert dest.hidden() == set()
 
 
 async def test_cancelling_a_stalled_download_returns_at_once(

@@ -55,6 +55,29 @@ async def test_a_full_disk_keeps_what_was_written(
     assert again.resumed_bytes > 0
 
 
+async def test_a_disk_that_cannot_splice_says_that_it_is_full(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwrite = os.pwrite
+
+    def full_beyond(fd: int, data: bytes, offset: int) -> int:
+        room = 2 * MiB + 1000 - offset
+        if room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return pwrite(fd, memoryview(data)[: min(room, 100_000)], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "splice", refusing(os.splice, errno.EINVAL))
+        patch.setattr(os, "pwrite", full_beyond)
+        patch.setattr(os, "pwritev", lambda fd, buffers, offset: full_beyond(fd, b"".join(buffers), offset))
+        result = await download(emulator, dest)
+    assert isinstance(result.error, errors.NoSpaceError)
+    assert dest.partial_is_right("f", emulator.blob_content(SIZE))
+    again = await download(emulator, dest)
+    assert again.outcome is Outcome.OK
+    assert again.resumed_bytes > MiB
+
+
 async def test_a_full_disk_leaves_nothing_of_a_small_file(
     emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 
 import pytest
@@ -13,7 +15,7 @@ from tests.transfer.fakes import FakeStore
 from trio_norman import DownloadOptions, Outcome, Source, StallLimit, download_many, errors
 from trio_norman.emulator import Emulator
 from trio_norman.transfer._connections import Connections
-from trio_norman.transfer._shop import most_connections
+from trio_norman.transfer._shop import most_connections, most_files
 
 MiB = 2**20
 
@@ -70,7 +72,32 @@ def test_auto_never_goes_beyond_what_the_system_allows(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
     assert most_connections(DownloadOptions(max_connections="auto")) == most
     assert most_connections(DownloadOptions(max_connections=500)) == 500
-    assert most_connections(DownloadOptions(max_concurrency=3)) == 3
+    assert most_connections(DownloadOptions(max_concurrency=3)) == min(3, most)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "files", "most_of_files", "most"),
+    [(64, 32, 6, 6), (128, 60, 19, 19), (128, 8, 8, 26), (4096, 200, 200, 64), (10, 8, 1, 1)],
+)
+def test_files_that_wait_for_a_connection_need_descriptors_too(
+    descriptors: int, files: int, most_of_files: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert most_files(DownloadOptions(max_concurrency=files)) == most_of_files
+    assert most_connections(DownloadOptions(max_concurrency=files, max_connections="auto")) == most
+    assert most_connections(DownloadOptions(max_concurrency=files)) == most_of_files
+
+
+async def test_without_a_descriptor_for_a_pipe_another_pump_is_taken(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe2", refuse)
+    async with download_many(sources_of(emulator.blob_url(4 * MiB)), dest.path) as downloads:
+        (result,) = await results_of(downloads)
+    assert result.sha256 == sha256_of(emulator.blob_content(4 * MiB))
 
 
 async def test_files_get_slots_in_their_order_and_before_parts(autojump_clock: MockClock) -> None:

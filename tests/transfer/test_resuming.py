@@ -229,3 +229,19 @@ async def test_a_complete_partial_is_verified_and_published_without_a_request(
     result = await download(url, dest, sha256=sha256_of(emulator.blob_content(SIZE)))
     assert (result.outcome, result.received_bytes, result.verified_by) == (Outcome.OK, 0, ("sha256",))
     assert wanted_ranges(emulator) == []
+
+
+async def test_a_durable_download_syncs_on_its_way_however_short_the_answers_are(
+    emulator: Emulator, dest: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs, fdatasync = 0, os.fdatasync
+
+    def count(fd: int) -> None:
+        nonlocal syncs
+        syncs += 1
+        fdatasync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", count)
+    url = emulator.blob_url(80 * MiB, reset=12 * MiB)  # every answer brings less than what a sync is due after
+    result = await download(url, dest, size=80 * MiB)
+    assert (result.outcome, syncs) == (Outcome.OK, 1)

@@ -1,9 +1,9 @@
 """The sidecar of a partial file: what it is a partial of, and which of its bytes can be trusted.
 
-Lines are only ever added: the first one is the `Header`; a version line says what is known of the object and forgets
-every span before it; a span line notes bytes that were written; a last line tells that the owner let go. Every line is
-a JSON array whose last item is a checksum of the others, so a torn or garbled line is noticed, and it ends the reading:
-what comes after it was written later.
+Lines are only added, until so many have come that all is written anew in the fewest. The first one is the `Header`; a
+version line says what is known of the object and forgets every span before it; a span line notes bytes that were
+written; a last line tells that the owner let go. Every line is a JSON array whose last item is a checksum of the
+others, so a torn or garbled line is noticed, and it ends the reading: what comes after it was written later.
 
 A span is noted only after its bytes were written. One that is marked as synced survives a power cut; the others are
 trusted as long as the machine has not been started anew since.
@@ -19,21 +19,26 @@ from typing import Any
 import attrs
 
 from .heads import Version
-from .ranges import LARGEST_SIZE, ByteRange, merged
+from .ranges import LARGEST_SIZE, ByteRange, join_in, merged
 
 FORMAT = 1
 LARGEST_JOURNAL = 64 * 2**20  # bytes; a larger one is not read
 _LEAST_WAIT, _LONGEST_WAIT = 0.02, 0.1  # seconds
+_MOST_GROWTH = 2**20  # bytes
 
 
 @attrs.frozen
 class Owner:
-    """The process that writes a partial: machine, its boot, process id and the process's start (in clock ticks)."""
+    """The process that writes a partial: machine, its boot, process id and the process's start (in clock ticks).
+
+    `namespace` says among which processes that id counts: containers on one machine count apart. 0 if nobody knows.
+    """
 
     host: str
     boot: str
     process: int
     started: int
+    namespace: int = 0
 
 
 @attrs.frozen
@@ -57,6 +62,68 @@ class Journal:
     def trusted(self, *, boot: str) -> list[ByteRange]:
         """Return the spans that are surely on disk, if the machine's present boot is `boot`."""
         return merged(self.held if boot and boot == self.header.owner.boot else self.synced)
+
+
+@attrs.define
+class Notes:
+    """What a sidecar says behind its first line, as its writer knows it: which bytes of `version` are `held`.
+
+    Every change returns the lines that say it; `encoded` says everything in the fewest lines. Like `held`, `synced` and
+    `unsynced` (what was noted since the last sync began) are merged. No two threads may use it at once.
+    """
+
+    version: Version = attrs.field(factory=Version)
+    held: list[ByteRange] = attrs.field(factory=list, converter=merged)
+    synced: list[ByteRange] = attrs.field(factory=list, converter=merged)
+    unsynced: list[ByteRange] = attrs.field(init=False)
+    unsynced_bytes: int = attrs.field(init=False)
+    _syncing: int = attrs.field(init=False, default=0)  # counts the versions: bytes of another one were not synced
+
+    def __attrs_post_init__(self) -> None:
+        self.unsynced = [] if self.synced == self.held else list(self.held)
+        self.unsynced_bytes = sum(map(len, self.unsynced))
+
+    def encoded(self) -> bytes:
+        """Return the lines that say all this: a version and its spans."""
+        held = () if self.synced == self.held else self.held
+        synced = b"".join(encode_span(span, synced=True) for span in self.synced)
+        return encode_version(self.version, held) + synced
+
+    def begin_version(self, version: Version, held: Iterable[ByteRange] = ()) -> bytes:
+        """Note what is now known of the object, and which spans of that are held; all others are forgotten."""
+        self.version, self.held, self.synced = version, merged(held), []
+        self.unsynced, self.unsynced_bytes = list(self.held), sum(map(len, self.held))
+        self._syncing += 1
+        return self.encoded()
+
+    def add(self, span: ByteRange) -> bytes:
+        """Note that a span was written."""
+        join_in(self.held, span)
+        join_in(self.unsynced, span)
+        self.unsynced_bytes += len(span)
+        return encode_span(span, synced=False)
+
+    def begin_sync(self) -> tuple[int, list[ByteRange]]:
+        """Return, for `end_sync`, what a sync that begins now brings to the disk."""
+        spans, self.unsynced, self.unsynced_bytes = self.unsynced, [], 0
+        return self._syncing, spans
+
+    def end_sync(self, begun: tuple[int, list[ByteRange]]) -> bytes:
+        """Note that a sync has ended well; nothing is noted if a version was begun meanwhile."""
+        version, spans = begun
+        if version != self._syncing:
+            return b""
+        for span in spans:
+            join_in(self.synced, span)
+        return b"".join(encode_span(span, synced=True) for span in spans)
+
+
+def is_overgrown(added: int, compact: int) -> bool:
+    """Whether a sidecar is worth writing anew, `added` bytes of lines after it was written in `compact` bytes.
+
+    So it stays readable, and at most as much is written again as was added.
+    """
+    return added >= max(_MOST_GROWTH, compact)
 
 
 def encode_header(header: Header) -> bytes:
@@ -121,6 +188,8 @@ def _decode_header(items: list[Any] | None) -> Header | None:
     match items:
         case ["trio-norman", 1, str(identity), str(host), str(boot), int(process), int(started)]:
             return Header(identity, Owner(host, boot, process, started))
+        case ["trio-norman", 1, str(identity), str(host), str(boot), int(process), int(started), int(namespace)]:
+            return Header(identity, Owner(host, boot, process, started, namespace))
         case _:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from typing import Self
 
@@ -68,6 +69,18 @@ def merged(spans: Iterable[ByteRange]) -> list[ByteRange]:
         else:
             result.append(span)
     return result
+
+
+def join_in(spans: list[ByteRange], span: ByteRange) -> None:
+    """Add a span to `spans`, which are and stay what `merged` returns, at the price of a search among them."""
+    if not span:
+        return
+    first = bisect_left(spans, span.start, key=lambda each: each.stop)
+    behind = bisect_right(spans, span.stop, key=lambda each: each.start)
+    touched = spans[first:behind]
+    if touched:
+        span = ByteRange(min(span.start, touched[0].start), max(span.stop, touched[-1].stop))
+    spans[first:behind] = [span]
 
 
 def missing_ranges(size: int, held: Iterable[ByteRange], *, at_most: int) -> list[ByteRange]:
@@ -216,7 +229,7 @@ class Ledger:
 
     def record(self, span: ByteRange) -> None:
         """Note that `span` is on disk."""
-        self.held = merged([*self.held, span])
+        join_in(self.held, span)
 
     def _next_part(self) -> ByteRange:
         first = self._open.pop(0)

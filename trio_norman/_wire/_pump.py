@@ -145,6 +145,7 @@ class SplicePump(Pump):
     def __init__(self, body: LengthBody, url: str, _: Buffers) -> None:
         super().__init__(body, url)
         self._out, self._into = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._taken = memoryview(b"")  # has left the pipe already
         with suppress(OSError):  # with less room it takes more calls
             fcntl.fcntl(self._into, fcntl.F_SETPIPE_SZ, _PIPE)
 
@@ -171,18 +172,16 @@ class SplicePump(Pump):
         return held
 
     def _drain(self, fd: int, offset: int, count: int) -> int:
-        try:
-            return persistently(os.splice, self._out, fd, count, offset_dst=offset, flags=os.SPLICE_F_MOVE)
-        except OSError as error:
-            if error.errno != errno.EINVAL:
-                raise
-        return self._copy(fd, offset, count)  # this file system cannot splice
-
-    def _copy(self, fd: int, offset: int, count: int) -> int:
-        data, done = memoryview(os.read(self._out, count)), 0
-        while done < len(data):  # what has left the pipe must be written now
-            done += persistently(os.pwrite, fd, data[done:], offset + done)
-        return done
+        if not self._taken:
+            try:
+                return persistently(os.splice, self._out, fd, count, offset_dst=offset, flags=os.SPLICE_F_MOVE)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+            self._taken = memoryview(os.read(self._out, count))  # this file system cannot splice
+        written = persistently(os.pwrite, fd, self._taken[:count], offset)
+        self._taken = self._taken[written:]
+        return written
 
 
 @attrs.define(eq=False)
@@ -269,7 +268,11 @@ def pump_for(body: object, url: str, buffers: Buffers) -> Pump | None:
     """
     if not isinstance(body, LengthBody) or body.remaining < WORTH_IT:
         return None
-    return next((kind(body, url, buffers) for kind in KINDS if kind.suits(body.socket)), None)
+    for kind in KINDS:
+        if kind.suits(body.socket):
+            with suppress(OSError):  # no descriptor is free for its pipe: the next one needs none
+                return kind(body, url, buffers)
+    return None
 
 
 def _is_cancelled() -> bool:

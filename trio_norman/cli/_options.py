@@ -84,7 +84,7 @@ class DownloadFlags:
     to: Path
     """Directory for the files; it is made if need be."""
     jobs: Jobs = 8
-    """Files that are worked on at the same time."""
+    """Files that are worked on at the same time; fewer where ulimit -n is low."""
     max_connections: Connections | None = None
     """Connections in total; by default as many as files. Spare ones fetch parts of large files; auto finds out."""
     verify: Annotated[bool, Parameter(negative="--no-verify")] = True

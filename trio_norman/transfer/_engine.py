@@ -22,7 +22,7 @@ from ._item import download_item, result_of_present_file
 from ._links import Links
 from ._model import DownloadFinished, DownloadOptions, DownloadResult, Fetch, OnEvent, Options, Outcome, Source
 from ._names import BatchNames
-from ._shop import Progress, Shop, most_connections
+from ._shop import Progress, Shop, most_connections, most_files
 
 T = TypeVar("T")
 Sources = Iterable[Source] | AsyncIterable[Source]
@@ -95,7 +95,8 @@ async def download_many(
     Args:
         sources: What to download; it is iterated over only as fast as the downloads go on.
         dest: Directory, made if need be. A file appears in it only when it is complete and verified.
-        max_concurrency: Files that are worked on at the same time; at least 1.
+        max_concurrency: Files that are worked on at the same time, at least 1; fewer if the system allows the process
+            too few descriptors (five for each).
         fetch: How to ask for bytes; by default with a client of the batch's own that holds no credentials.
         connection: How peers are reached, for that client.
         on_event: Called with every event, in the Trio thread; it must be quick. What it raises ends the batch.
@@ -171,7 +172,7 @@ async def _run(
                     nursery.start_soon(
                         _list, shop, sources, names, send_unsigned, send_task, send_result.clone(), failures
                     )
-                    for _ in range(shop.options.max_concurrency):
+                    for _ in range(most_files(shop.options)):
                         nursery.start_soon(_sign, shop, receive_unsigned, send_task.clone())
                         nursery.start_soon(_work, shop, names, receive_task, send_result.clone())
             helpers.cancel_scope.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import BinaryIO
@@ -22,8 +21,9 @@ from ..errors import (
     TrioNormanError,
     UnprovenError,
 )
+from ._archives import check_archive
 from ._digesting import checked, digest_file, digests_of, same_or_refused, wanted_algorithms
-from ._folder import Sight, local_errors
+from ._folder import Sight
 from ._links import Links
 from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, Source
 from ._object import ObjectDownload
@@ -159,7 +159,7 @@ class ItemDownload:
         """Remove what an earlier, killed run left beside a file that proved to be complete."""
         if sight.has_partial and self.shop.options.existing != "keep":
             part = await self._claim()
-            await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)
+            await self._give_back(part.discard)
 
     def _needs_partial(self, sight: Sight) -> bool:
         """Tell whether there is a partial, or will surely be one."""
@@ -170,9 +170,14 @@ class ItemDownload:
         left = part if self._object is None else self._object.part
         if left is not None and not left.is_closed:
             is_encoded = self._object is not None and self._object.is_encoded
-            let_go = left.discard if is_encoded or isinstance(sys.exception(), _WORTHLESS) else left.release
-            with trio.move_on_after(_LETTING_GO, shield=True):
-                await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
+            await self._give_back(
+                left.discard if is_encoded or isinstance(sys.exception(), _WORTHLESS) else left.release
+            )
+
+    async def _give_back(self, let_go: Callable[[], None]) -> None:
+        """Let go of a claimed partial, cancelled or not: one that nobody lets go of stays ours while we live."""
+        with trio.move_on_after(_LETTING_GO, shield=True):
+            await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
 
     async def _claim(self) -> Part:
         claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, self._announced())
@@ -292,15 +297,5 @@ class ItemDownload:
         """Read a ZIP archive against its own checksums, if asked for and nothing stronger is announced."""
         if self.shop.options.verify != "archive" or announced:
             return
-        name = self.source.name
-
-        def first_bad() -> str | None:
-            with local_errors(name), open_reader() as file, zipfile.ZipFile(file) as archive:
-                return archive.testzip()
-
-        try:
-            bad = await trio.to_thread.run_sync(first_bad, limiter=self.shop.hashing)
-        except zipfile.BadZipFile:
-            raise ChecksumMismatchError(name, "", "archive", "a ZIP archive", "something else") from None
-        if bad is not None:
-            raise ChecksumMismatchError(name, f"entry {bad}", "crc32", "the entry's own", "another")
+        check = partial(check_archive, self.source.name, open_reader)
+        await trio.to_thread.run_sync(check, limiter=self.shop.hashing)

@@ -123,7 +123,9 @@ class Outcome(StrEnum):
 
     OK = "ok"  #: fetched, verified, and under its final name
     SKIPPED = "skipped"  #: it was there already and proved to be the same; or it was kept as asked
-    FAILED = "failed"  #: see `error`; the final name is as it was before
+    #: See `error`. The final name is as it was before; or, if the directory could not be synced afterwards, the whole
+    #: file has it, and the next run proves that.
+    FAILED = "failed"
 
 
 @attrs.frozen
@@ -221,7 +223,8 @@ class DownloadOptions:
     """How a batch is downloaded.
 
     Args:
-        max_concurrency: Files that are worked on at the same time; at least 1.
+        max_concurrency: Files that are worked on at the same time, at least 1; fewer if the system allows the process
+            too few descriptors (five for each).
         max_connections: Connections in total; None for as many as files; ``"auto"`` begins with as many
             as there may be files, but four at least and sixteen at most, and finds out how many the link deserves.
             Spare ones fetch parts of large files.

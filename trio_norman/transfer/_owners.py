@@ -9,13 +9,14 @@ from pathlib import Path
 
 from .._sansio.journal import Owner
 
-#: Nothing can be asked about a process on another machine: its partial is taken over after this many quiet seconds.
+#: Nothing can be asked about a process on another machine, nor in another container: its partial is taken over after
+#: this many quiet seconds.
 FOREIGN_SILENCE = 900.0
 
 
 def this_process() -> Owner:
     """Describe the calling process. Reads ``/proc``: call it in a worker thread."""
-    return Owner(socket.gethostname(), _boot_id(), os.getpid(), _started(os.getpid()))
+    return Owner(socket.gethostname(), _boot_id(), os.getpid(), _started(os.getpid()), _namespace())
 
 
 def is_alive(owner: Owner, *, last_sign: float) -> bool:
@@ -25,7 +26,7 @@ def is_alive(owner: Owner, *, last_sign: float) -> bool:
         owner: As its journal tells.
         last_sign: When the journal was last written, in seconds since the epoch.
     """
-    if owner.host != socket.gethostname():
+    if owner.host != socket.gethostname() or owner.namespace not in (0, _namespace()):
         return time.time() - last_sign < FOREIGN_SILENCE
     if owner.boot != _boot_id():
         return False
@@ -43,6 +44,13 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""  # no such thing here: partials then survive only by what was synced
+
+
+def _namespace() -> int:
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0  # there are none here, or nobody can tell
 
 
 def _started(process: int) -> int:

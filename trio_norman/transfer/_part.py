@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,44 +13,56 @@ import attrs
 
 from .._sansio.heads import Version
 from .._sansio.journal import (
-    LARGEST_JOURNAL,
     Header,
-    Journal,
-    decode,
+    Notes,
     encode_header,
-    encode_release,
-    encode_span,
-    encode_version,
+    is_overgrown,
     note_within,
 )
-from .._sansio.ranges import ByteRange, merged
+from .._sansio.ranges import ByteRange
 from .._wire._pump import Moved, Pump, persistently
-from ..errors import ChecksumMismatchError, DestinationBusyError, NoSpaceError, TrioNormanError
+from ..errors import ChecksumMismatchError, NoSpaceError, TrioNormanError
 from ._folder import PRIVATE, Folder, journal_name, local_errors, part_name
-from ._owners import is_alive
+from ._sidecar import NEW, claim_name, claim_sidecar, keep_synced, let_go, open_part, reaches, write_lines
 
-_CLAIMING = 5.0  # seconds that a claim may stand without its owner's name, which is written at once
 _CHANGED = "somebody changed the partial file"
-_LET_GO = 0  # the time of a sidecar's last change by which its owner says that it let go
 _MOST_BUFFERS = 512  # below the IOV_MAX of every system
-_MOST_SPANS = 1024  # that are remembered before they are joined
 
 
 @attrs.define(eq=False)
 class Part:
-    """The bytes of one file to be, under a hidden name: `held` were there when it was claimed, of `version`."""
+    """The bytes of one file to be, under a hidden name: `held` were there when it was claimed.
+
+    Several threads may write at once, each into a span of its own.
+    """
 
     folder: Folder
     name: str
-    version: Version
-    held: list[ByteRange]
+    _header: Header
+    _notes: Notes
     _fd: int
     _journal_fd: int
+    held: list[ByteRange] = attrs.field(init=False)
     is_closed: bool = attrs.field(init=False, default=False)
     _is_doubtful: bool = attrs.field(init=False, default=False)  # a sync has failed
     _reached: int = attrs.field(init=False, default=0)  # where the last byte of ours ends
-    _written: list[ByteRange] = attrs.field(init=False, factory=list)  # since the last sync
+    _compact: int = attrs.field(init=False, default=0)  # bytes of the sidecar when it was written anew
+    _added: int = attrs.field(init=False, default=0)  # bytes of lines since then
+    _noting: threading.Lock = attrs.field(init=False, factory=threading.Lock)  # held for the notes and the sidecar
     _began: float = attrs.field(init=False, factory=time.monotonic)
+
+    def __attrs_post_init__(self) -> None:
+        self.held = list(self._notes.held)
+
+    @property
+    def version(self) -> Version:
+        """What is known of the object whose bytes these are."""
+        return self._notes.version
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """How many bytes a power cut may still take."""
+        return self._notes.unsynced_bytes
 
     @classmethod
     def claim(cls, folder: Folder, name: str, identity: str, version: Version) -> Self:
@@ -69,33 +80,29 @@ class Part:
             LocalFileError: If the file system refuses.
         """
         with local_errors(name):
-            journal_fd, journal = _claim_journal(folder, name, Header(identity, folder.owner))
+            header = Header(identity, folder.owner)
+            journal_fd, notes = claim_sidecar(folder, name, header, version)
             try:
-                fd = _open_part(folder, name)
+                fd = open_part(folder, name)
             except BaseException:
+                let_go(journal_fd)
                 os.close(journal_fd)
                 raise
-            part = cls(folder, name, version, [], fd, journal_fd)
+            part = cls(folder, name, header, notes, fd, journal_fd)
             try:
-                part._adopt(journal, identity)
+                part._begin(version)
                 part._check_room()
             except BaseException:
                 part.release()
                 raise
         return part
 
-    def _adopt(self, journal: Journal | None, identity: str) -> None:
-        size = os.fstat(self._fd).st_size
-        if journal is not None and journal.header.identity == identity:
-            joined = self.version.joined(journal.version)
-            held = journal.trusted(boot=self.folder.owner.boot)
-            is_whole = all(span.stop <= size for span in held) and (joined.size is None or size <= joined.size)
-            if is_whole and joined.may_be_combined and not journal.version.differs_from(self.version):
-                self.version, self.held = joined, held
+    def _begin(self, version: Version) -> None:
+        if not reaches(os.fstat(self._fd).st_size, self.held):  # somebody has cut it in this very moment
+            self.held = []
+            self._note(self._notes.begin_version(version))
         if not self.held:
             os.ftruncate(self._fd, 0)
-        self._note(encode_version(self.version, self.held))
-        self._written = list(self.held)
         self._reached = max((span.stop for span in self.held), default=0)
 
     def _check_room(self) -> None:
@@ -107,15 +114,14 @@ class Part:
 
     def note_version(self, version: Version, held: Sequence[ByteRange]) -> None:
         """Write down what is now known of the object; `held` is what the partial has of that version."""
-        with local_errors(self.name):
-            self.version = version
-            self._note(encode_version(version, held))
+        with local_errors(self.name), self._noting:
+            self._note(self._notes.begin_version(version, held))
 
     def start_anew(self, version: Version) -> None:
         """Forget every byte; nobody may be writing."""
-        with local_errors(self.name):
-            self.version, self._written, self._reached = version, [], 0
-            self._note(encode_version(version))  # first: a span must never be noted that is cut off
+        with local_errors(self.name), self._noting:
+            self._reached = 0
+            self._note(self._notes.begin_version(version))  # first: a span must never be noted that is cut off
             os.ftruncate(self._fd, 0)
 
     def write(self, offset: int, buffers: Sequence[bytes]) -> ByteRange:
@@ -151,19 +157,23 @@ class Part:
             raise ChecksumMismatchError(self.name, _CHANGED, "size", str(reached), str(found))
 
     def _take_down(self, span: ByteRange) -> None:
-        self._reached = max(self._reached, span.stop)
-        self._note(encode_span(span, synced=False))
-        self._written.append(span)
-        if len(self._written) >= _MOST_SPANS:
-            many, self._written = self._written, []
-            self._written += merged(many)
+        with self._noting:
+            self._reached = max(self._reached, span.stop)
+            self._note(self._notes.add(span))
 
-    def sync(self) -> None:
-        """Bring everything written so far to the disk, then note that it is there."""
+    def sync(self, least: int = 1) -> None:
+        """Bring everything written so far to the disk, then note that it is there. Others may write meanwhile.
+
+        Nothing is done for less than `least` bytes: another lane was quicker.
+        """
         with local_errors(self.name):
-            written, self._written = self._written, []
+            with self._noting:
+                if self._notes.unsynced_bytes < least:
+                    return
+                begun = self._notes.begin_sync()
             self._bring_to_disk(os.fdatasync)
-            self._note(b"".join(encode_span(span, synced=True) for span in merged(written)))
+            with self._noting:
+                self._note(self._notes.end_sync(begun))
 
     def may_have_holes(self) -> bool:
         """Whether less is on disk than the size says: somebody has cut the file, or the file system compresses it."""
@@ -182,6 +192,8 @@ class Part:
         Raises:
             ChecksumMismatchError: If somebody changed or replaced the partial meanwhile.
             DestinationExistsError: If something got the final name meanwhile; the partial is kept.
+            LocalFileError: If the file system refuses. If it fails when the file has its final name already, that
+                stays, whole, and nothing is left of the partial: the next run proves the file.
         """
         with local_errors(self.name):
             if os.fstat(self._fd).st_size > size:
@@ -195,11 +207,19 @@ class Part:
         try:
             self.folder.publish(part_name(self.name), self.name, overwrite=overwrite, durable=durable)
         except TrioNormanError:
-            os.fchmod(self._fd, PRIVATE)  # it stays a partial
+            with suppress(TrioNormanError, OSError):  # the first error counts
+                self._end_unpublished()
             raise
         self._close()
         with local_errors(self.name):
             self.folder.remove(journal_name(self.name))
+
+    def _end_unpublished(self) -> None:
+        named = self.folder.status(self.name)
+        if named is not None and os.path.samestat(named, os.fstat(self._fd)):
+            self.discard()  # it was named, and only then something failed
+        else:
+            os.fchmod(self._fd, PRIVATE)  # it stays a partial
 
     def _bring_to_disk(self, sync: Callable[[int], None]) -> None:
         try:
@@ -210,28 +230,53 @@ class Part:
             raise
 
     def _note(self, lines: bytes) -> None:
-        if os.write(self._journal_fd, lines) < len(lines):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a torn line ends the sidecar for whoever reads it
+        write_lines(self._journal_fd, lines)
+        self._added += len(lines)
+        if is_overgrown(self._added, self._compact):
+            with suppress(OSError):  # the long one is as good; after as many more lines it is tried again
+                self._added = 0
+                self._write_anew()
+
+    def _write_anew(self) -> None:
+        """Put a sidecar that says the same in the fewest lines in the place of ours, in one atomic step."""
+        at = journal_name(self.name)
+        named = self.folder.status(at)
+        if named is None or not os.path.samestat(named, os.fstat(self._journal_fd)):
+            return  # somebody has taken us for dead: it is not ours any more
+        fd = self.folder.open_file(claim_name(self.name), NEW)
+        try:
+            lines = encode_header(self._header) + self._notes.encoded()
+            try:
+                write_lines(fd, lines)
+                keep_synced(fd, self._notes)
+                self.folder.rename(claim_name(self.name), at)
+            except BaseException:
+                self.folder.remove(claim_name(self.name))
+                raise
+        except BaseException:
+            os.close(fd)
+            raise
+        fd, self._journal_fd, self._compact = self._journal_fd, fd, len(lines)
+        os.close(fd)
 
     def release(self) -> None:
         """Let go: the partial can be taken up again by anybody. Only what cannot be trusted is removed."""
-        with suppress(OSError):
-            self._note(encode_release())
-        with suppress(OSError):  # on a full disk nothing more can be written, and this can still be said
-            os.utime(self._journal_fd, ns=(_LET_GO, _LET_GO))
         if self._is_doubtful or os.fstat(self._fd).st_size == 0:
-            self.discard()
+            self.discard()  # while it is still ours: the next one's partial has the same name
         else:
+            let_go(self._journal_fd)
             self._close()
 
     def discard(self) -> None:
         """Remove partial and sidecar: nothing of them can be trusted. What somebody else put there stays."""
-        with local_errors(self.name):
-            for fd, name in ((self._fd, part_name(self.name)), (self._journal_fd, journal_name(self.name))):
-                mine, named = os.fstat(fd), self.folder.status(name)
-                if named is not None and os.path.samestat(mine, named):
-                    self.folder.remove(name)
-        self._close()
+        try:
+            with local_errors(self.name):
+                for fd, name in ((self._fd, part_name(self.name)), (self._journal_fd, journal_name(self.name))):
+                    mine, named = os.fstat(fd), self.folder.status(name)
+                    if named is not None and os.path.samestat(mine, named):
+                        self.folder.remove(name)
+        finally:
+            self._close()
 
     def open_reader(self) -> BinaryIO:
         """Return a file object over what is there; the caller closes it."""
@@ -260,95 +305,3 @@ def write_all(fd: int, offset: int, buffers: Sequence[bytes]) -> int:
 def flush(fd: int) -> None:
     """Have a network file system say now whether it could write; others say nothing here, and keep no one waiting."""
     os.close(os.dup(fd))
-
-
-def _open_part(folder: Folder, name: str) -> int:
-    """Open the data file; one that is a link, has other names or belongs to somebody else is put aside, unread."""
-    flags = os.O_RDWR | os.O_CREAT
-    status = folder.status(part_name(name))
-    if status is not None and not _is_ours(status, links=1):
-        folder.remove(part_name(name))
-        flags |= os.O_EXCL
-    fd = folder.open_file(part_name(name), flags)
-    if not _is_ours(os.fstat(fd), links=1):  # put there in this very moment
-        os.close(fd)
-        raise DestinationBusyError(name)
-    return fd
-
-
-def _is_ours(status: os.stat_result, *, links: int | None = None) -> bool:
-    """Whether somebody like us has made this file, rather than planted another one under its name."""
-    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-    return is_own and links in (None, status.st_nlink)
-
-
-def _claim_journal(folder: Folder, name: str, header: Header) -> tuple[int, Journal | None]:
-    """Put our sidecar in its place and return its descriptor, with the journal that stood there before.
-
-    Ours is made under a name that only one can have at a time, and takes the place in one atomic step if nobody is
-    there, or an owner who let go or died. No lock of the operating system is used, since several network file systems
-    only pretend to have them.
-    """
-    claim = f"{journal_name(name)}.take"
-    fd = _open_claim(folder, name, claim)
-    try:
-        try:
-            os.write(fd, encode_header(header))
-            journal = _read_free_journal(folder, name)
-        except BaseException:
-            folder.remove(claim)
-            raise
-        with suppress(FileNotFoundError):  # taken for a dead one's, and removed
-            folder.rename(claim, journal_name(name))
-        placed = folder.status(journal_name(name))
-        if placed is None or not os.path.samestat(placed, os.fstat(fd)):
-            raise DestinationBusyError(name)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, journal
-
-
-def _open_claim(folder: Folder, name: str, claim: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-    try:
-        return folder.open_file(claim, flags)
-    except FileExistsError:
-        status = folder.status(claim)
-        if status is not None and _is_being_made(folder, claim, status):
-            raise DestinationBusyError(name) from None
-    folder.remove(claim)  # whoever made it was killed meanwhile, or has only planted it
-    try:
-        return folder.open_file(claim, flags)
-    except FileExistsError:
-        raise DestinationBusyError(name) from None
-
-
-def _is_being_made(folder: Folder, claim: str, status: os.stat_result) -> bool:
-    journal = _read_journal(folder, claim, status)
-    if journal is None:
-        return _is_ours(status) and time.time() - status.st_mtime < _CLAIMING
-    return is_alive(journal.header.owner, last_sign=status.st_mtime)
-
-
-def _read_free_journal(folder: Folder, name: str) -> Journal | None:
-    status = folder.status(journal_name(name))
-    if status is None:
-        return None
-    if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "a directory stands where the partial's sidecar belongs")
-    journal = _read_journal(folder, journal_name(name), status)
-    is_free = journal is None or journal.is_released or status.st_mtime_ns == _LET_GO
-    if not is_free and journal is not None and is_alive(journal.header.owner, last_sign=status.st_mtime):
-        raise DestinationBusyError(name)
-    return journal
-
-
-def _read_journal(folder: Folder, at: str, status: os.stat_result) -> Journal | None:
-    if not _is_ours(status):
-        return None  # planted, a link perhaps: it is replaced, never followed
-    try:
-        with open(folder.open_file(at, os.O_RDONLY), "rb") as file:
-            return decode(file.read(LARGEST_JOURNAL))
-    except FileNotFoundError:
-        return None  # its owner is done

@@ -109,10 +109,8 @@ class Pouring:
             lane.position = span.stop
         self.ledger.record(span)
         self.count(len(span))
-        self._unsynced += len(span)
-        if self.shop.options.durable and self._unsynced >= _SYNC_EVERY:
-            self._unsynced = 0
-            await trio.to_thread.run_sync(self.part.sync, limiter=self.shop.disk)
+        if self.shop.options.durable and self.part.unsynced_bytes >= _SYNC_EVERY:
+            await trio.to_thread.run_sync(self.part.sync, _SYNC_EVERY, limiter=self.shop.disk)
 
     async def _read(
         self, answer: Answer, lane: Lane, send_block: trio.MemorySendChannel[_Block]

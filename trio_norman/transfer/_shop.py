@@ -40,19 +40,31 @@ _BURST = 0.25  # seconds' worth of bytes that may come at once under a limit
 _SIPS = 4  # parts in which that is taken, so that the bucket hardly ever stands full and loses what would flow in
 _FEWEST_AT_FIRST, _MOST_AT_FIRST = 4, 16  # connections that "auto" begins with
 _MOST_CONNECTIONS = 64  # that "auto" ever tries
-_DESCRIPTORS_EACH = 5  # a socket, the two ends of a pipe, a partial and its sidecar
+_OF_A_CONNECTION = 3  # descriptors: a socket, the two ends of a pipe
+_OF_A_FILE = 2  # descriptors that it holds even while it waits for a connection: a partial and its sidecar
 _DESCRIPTORS_KEPT = 32  # for everything else in the process
+_NO_LIMIT = 2**31  # more than any batch has files
+
+
+def most_files(options: DownloadOptions) -> int:
+    """Return how many files a batch works on at the same time: no more than there are descriptors for."""
+    return max(1, min(options.max_concurrency, _descriptors() // (_OF_A_FILE + _OF_A_CONNECTION)))
 
 
 def most_connections(options: DownloadOptions) -> int:
     """Return the largest number of connections that a batch may come to."""
     if isinstance(options.max_connections, int):
         return options.max_connections
+    files = most_files(options)
     if options.max_connections is None:
-        return options.max_concurrency
+        return files
+    return max(1, min(_MOST_CONNECTIONS, (_descriptors() - _OF_A_FILE * files) // _OF_A_CONNECTION))
+
+
+def _descriptors() -> int:
+    """Return how many descriptors a batch may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = _MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else (soft - _DESCRIPTORS_KEPT) // _DESCRIPTORS_EACH
-    return max(1, min(_MOST_CONNECTIONS, allowed))
+    return (_NO_LIMIT if soft == resource.RLIM_INFINITY else soft) - _DESCRIPTORS_KEPT
 
 
 def _first_level(max_concurrency: int) -> int:
