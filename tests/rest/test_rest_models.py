@@ -65,6 +65,7 @@ def required(name: str, rest: st.SearchStrategy[dict[str, Any]]) -> st.SearchStr
 times = st.none() | http_dates() | iso_times().map(lambda pair: pair[0])
 texts = st.none() | st.text(max_size=8)
 numbers = st.none() | st.integers()
+lengths = st.none() | st.integers(min_value=0)
 flags = st.none() | st.booleans()
 checkpoints = required(
     "checkpoint_id",
@@ -72,7 +73,7 @@ checkpoints = required(
         checkpoint_type=st.sampled_from(["sampler", "training", "distilled", "", None]),
         time=times,
         path=texts,
-        size_bytes=numbers,
+        size_bytes=lengths,
     ),
 )
 weights = required(

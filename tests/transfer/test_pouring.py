@@ -23,6 +23,7 @@ class _Body:
     """An answer, its pump and the partial in one: it brings as many bytes as are asked for."""
 
     left: int
+    unsynced_bytes: int = 0
     came: list[ByteRange] = attrs.field(factory=list)
 
     def pump(self) -> _Body:

@@ -25,8 +25,8 @@ class Helpers:
     """The helpers of one object; `count` of them are there.
 
     None of them is needed: what one has not brought is open to all again, so that its failure is no failure of the
-    object. It only means that for a while nobody else is asked. Nor does one ever wait for anything but bytes; whoever
-    waited here with a share in its hands, or a slot, could keep the object's own connection from its end.
+    object. It only means that for a while nobody else is asked. Nor does one sleep until a next try or stand in line
+    for a slot: the object's own connection cannot end before its helpers, and would wait with them.
 
     `may_help` tells whether the object can be fetched in parts, `pays` whether another connection would pay now;
     `help` fetches shares by requests that `attempt` makes, and returns what ended it early. All their failures go to

@@ -50,7 +50,6 @@ class Pouring:
     ledger: Ledger
     count: Callable[[int], None]
     until: int = LARGEST_SIZE
-    _unsynced: int = attrs.field(init=False, default=0)
 
     async def pour(self, answer: Answer, lane: Lane) -> TransportError | RangeNotHonouredError | None:
         """Write the body as far as the lane goes; return what ended it early. All that came is written either way.
