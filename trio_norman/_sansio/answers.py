@@ -73,6 +73,7 @@ def error_of_status(
     kind = _BY_STATUS.get(status, ServiceBrokenError if status >= 500 else ServiceError)
     code, message, request_id, cause, suggestions = _told(body)
     shown = partial(without_secrets, secrets=tuple(secrets))
+    request_id = headers.get("x-request-id", request_id)
     clock = http_date(headers.get("date", "")) or now
     wait = retry_after_seconds(headers.get("retry-after"), now=clock)
     return kind(
@@ -81,7 +82,7 @@ def error_of_status(
         status,
         shown(code),
         shown(message),
-        headers.get("x-request-id", request_id),
+        request_id and shown(request_id),
         wait,
         1,
         shown(cause),

@@ -99,21 +99,18 @@ class Session:
         return self._read(call, await self._send(self.signed, call, self.tokens.present))
 
     async def _send(self, client: JsonClient, call: api.Call[T], token: Token | None) -> JsonAnswer:
-        secrets = (*self._own_secrets(token), *call.secrets)
         sent = Sent(
             b"" if call.body is None else json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode(),
             _HEADERS,
             is_repeatable=call.is_repeatable,
             awaits_nothing=call.kind is None,
-            secrets=secrets,
+            secrets=(*self._own_secrets(token), *call.secrets),
         )
         try:
             return await client.call(call.method, call.path, None, sent)
         except (TransportError, ServiceError, MalformedResponseError, LimitExceededError) as error:
             if call.shown_path:
                 error.url = f"{self.root}/{call.shown_path}"
-            if isinstance(error, ServiceError):
-                _unquote(error, secrets)
             raise
 
     def _own_secrets(self, token: Token | None) -> list[Secret]:
