@@ -12,7 +12,11 @@ from ._report import Goal, Panel, Report
 
 MOST_SECONDS = 0.3
 _MORE = 3  # times as many runs as elsewhere: these are short
-_STATEMENTS = ("pass", "import trio", "import httpx", "import trio, httpx, attrs, cattrs", "import trio_norman")
+_OURS = "from trio_norman import ServiceClient, download_many"  # what `import trio_norman` puts off is in this
+_STATEMENTS = (
+    *("pass", "import trio", "import httpx", "import trio, httpx, attrs, cattrs"),
+    *("import trio_norman", _OURS),
+)
 
 
 def run(bench: Bench) -> Report:
@@ -35,13 +39,13 @@ def run(bench: Bench) -> Report:
         ]
         for statement, each in spreads.items()
     ]
-    ours = spreads["import trio_norman"].median - bare.median
+    ours = spreads[_OURS].median - bare.median
     return Report(
         "start",
         f"Wall seconds of `python -c`; {bench.repeat * _MORE} runs each.",
         ("statement", "median s", "least", "most", "beyond the interpreter"),
         lines,
         times,
-        goals=[Goal(f"`import trio_norman` takes {ours:.3f} s, below {MOST_SECONDS:g} s", ours < MOST_SECONDS)],
+        goals=[Goal(f"`{_OURS}` takes {ours:.3f} s, below {MOST_SECONDS:g} s", ours < MOST_SECONDS)],
         panels=[Panel("wall, seconds", spreads)],
     )

@@ -20,7 +20,7 @@ import pytest
 
 import trio_norman
 from trio_norman import errors
-from trio_norman._lazily import OF_SERVICES
+from trio_norman._lazily import LENT, MODULES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "trio_norman"
@@ -207,18 +207,23 @@ def test_the_package_defines_nothing_itself() -> None:
     assert all(isinstance(node, ast.ImportFrom) or is_for_checkers(node) for node in body[1:])
 
 
-def test_names_of_services_are_imported_when_they_are_asked_for() -> None:
+def test_names_are_imported_when_they_are_asked_for() -> None:
     late = [block for block in tree_of(PACKAGE / "__init__.py").body if is_for_checkers(block)]
     told = {
-        (str(node.module), alias.name)
+        (node.module, alias.name)
         for block in late
         for node in ast.walk(block)
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert told == {(service, name) for service, names in OF_SERVICES.items() for name in names}
-    services = ", ".join(repr(f"trio_norman.{service}") for service in OF_SERVICES)
-    program = f"import sys, trio_norman; assert not {{{services}}} & set(sys.modules); assert dir(trio_norman)"
+    lent = {(module, name) for module, names in LENT.items() for name in names}
+    assert told == lent | {(None, name) for name in MODULES}
+    program = (
+        "import sys, trio_norman\n"
+        "assert {each for each in sys.modules if each.startswith(('trio', 'httpx'))} == "
+        "{'trio_norman', 'trio_norman._lazily', 'trio_norman._version'}\n"
+        "for name in dir(trio_norman): assert getattr(trio_norman, name) is vars(trio_norman)[name]"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
     assert {name for _, name in told} <= set(dir(trio_norman))
     with pytest.raises(AttributeError, match="nothing_of_ours"):

@@ -14,36 +14,19 @@ the Norman service, which stores and runs models; `launch` inference endpoints;
 
 from typing import TYPE_CHECKING
 
-from . import errors as errors
 from ._lazily import __dir__ as __dir__
 from ._lazily import __getattr__ as __getattr__
-from ._sansio.limits import Limits as Limits
-from ._sansio.redaction import Secret as Secret
-from ._sansio.retrying import RetryPolicy as RetryPolicy
-from ._sansio.stalling import StallLimit as StallLimit
-from ._sansio.times import Timestamp as Timestamp
 from ._version import __version__ as __version__
-from ._wire._connecting import ConnectionSettings as ConnectionSettings
-from ._wire._transport import TrioTransport as TrioTransport
-from .transfer import DownloadAdvanced as DownloadAdvanced
-from .transfer import DownloadFinished as DownloadFinished
-from .transfer import DownloadOptions as DownloadOptions
-from .transfer import DownloadResult as DownloadResult
-from .transfer import DownloadRetrying as DownloadRetrying
-from .transfer import Downloads as Downloads
-from .transfer import DownloadStarted as DownloadStarted
-from .transfer import Event as Event
-from .transfer import Fetch as Fetch
-from .transfer import Link as Link
-from .transfer import Outcome as Outcome
-from .transfer import Progress as Progress
-from .transfer import Source as Source
-from .transfer import Transfer as Transfer
-from .transfer import TransferProgress as TransferProgress
-from .transfer import download_many as download_many
-from .transfer import run_downloads as run_downloads
 
 if TYPE_CHECKING:
+    from . import errors as errors
+    from ._sansio.limits import Limits as Limits
+    from ._sansio.redaction import Secret as Secret
+    from ._sansio.retrying import RetryPolicy as RetryPolicy
+    from ._sansio.stalling import StallLimit as StallLimit
+    from ._sansio.times import Timestamp as Timestamp
+    from ._wire._connecting import ConnectionSettings as ConnectionSettings
+    from ._wire._transport import TrioTransport as TrioTransport
     from .launch import AsyncEndpoint as AsyncEndpoint
     from .launch import CallbackReceiver as CallbackReceiver
     from .launch import EndpointRequest as EndpointRequest
@@ -86,3 +69,20 @@ if TYPE_CHECKING:
     from .rest import Weight as Weight
     from .rest import WeightsPage as WeightsPage
     from .rest import checkpoint_file_name as checkpoint_file_name
+    from .transfer import DownloadAdvanced as DownloadAdvanced
+    from .transfer import DownloadFinished as DownloadFinished
+    from .transfer import DownloadOptions as DownloadOptions
+    from .transfer import DownloadResult as DownloadResult
+    from .transfer import DownloadRetrying as DownloadRetrying
+    from .transfer import Downloads as Downloads
+    from .transfer import DownloadStarted as DownloadStarted
+    from .transfer import Event as Event
+    from .transfer import Fetch as Fetch
+    from .transfer import Link as Link
+    from .transfer import Outcome as Outcome
+    from .transfer import Progress as Progress
+    from .transfer import Source as Source
+    from .transfer import Transfer as Transfer
+    from .transfer import TransferProgress as TransferProgress
+    from .transfer import download_many as download_many
+    from .transfer import run_downloads as run_downloads

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +51,29 @@ async def test_a_signal_stops_a_download_and_the_same_line_goes_on(
         assert sum(each["resumed_bytes"] for each in again.json_lines) > 0
         assert is_whole(tmp_path / "out", shell, emulator.checkpoints)
         assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+_INTERRUPTED_WHILE_IT_IMPORTS = """
+import importlib.abc, os, signal, sys
+
+class Interrupter(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[1]:
+            sys.argv[1:] = ["fetch", "-", "--to", "out"]
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter())
+from trio_norman.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["trio", "ssl", "httpx", "cyclopts", "trio_norman.errors", "trio_norman.cli._fetch"])
+def test_ctrl_c_is_listened_to_before_there_is_anything_to_stop(tmp_path: Path, module: str) -> None:
+    words = [sys.executable, "-W", "error", "-c", _INTERRUPTED_WHILE_IT_IMPORTS, module]
+    done = subprocess.run(words, capture_output=True, check=False, cwd=tmp_path, env=Shell(tmp_path).environment())
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:

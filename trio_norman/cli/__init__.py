@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from ._leaving import leave_when_interrupted
+
 _EXTRAS = ("cyclopts", "rich", "starlette", "hypercorn")
 
 
 def main() -> None:
     """Run the command line with the arguments of this process, and exit with its exit code."""
+    leave_when_interrupted()
     try:
         from ._main import run  # cyclopts belongs to an extra: without it there is at least this function
     except ModuleNotFoundError as error:

@@ -34,8 +34,6 @@ def run(tokens: Sequence[str]) -> int:
     except CycloptsError as error:
         complain(_trimmed(str(error)), f"see {shlex.join(['trio-norman', *(error.command_chain or ())])} --help")
         return Exit.USAGE
-    except KeyboardInterrupt:
-        return 130
     if inspect.iscoroutinefunction(command):
         return _run_command(command, bound)
     return _run_builtin(command, bound)
@@ -73,8 +71,6 @@ def _run_command(command: Callable[..., Any], bound: BoundArguments) -> int:
     except ModuleNotFoundError as error:
         missing(error)
         return Exit.OTHER
-    except KeyboardInterrupt:  # in the moment before signals are listened to, or the one after
-        return 130
     except Exception as error:
         leaves = list(leaves_of(error))
         if not all(isinstance(leaf, TrioNormanError | OutputClosedError) for leaf in leaves):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
-from types import FrameType
 
 import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
-from ._output import is_terminal
+from ._leaving import leave_at_once
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _NAMES = {signal.SIGINT: "Ctrl-C"}
-_SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 @attrs.define(eq=False)
@@ -53,16 +49,10 @@ async def run_until_signal(command: Callable[[], Awaitable[int]], stop: Stop) ->
                 number = await anext(aiter(arrivals))
                 stop.signal = signal.Signals(number)
                 for each in wanted:
-                    signal.signal(each, _leave_at_once)
+                    signal.signal(each, leave_at_once)
                 nursery.cancel_scope.cancel(reason=f"stopped by {stop.name}")
 
             nursery.start_soon(watch)
             code = await command()
             nursery.cancel_scope.cancel(reason="the command is done")
     return stop.exit_code if code is None else code
-
-
-def _leave_at_once(number: int, frame: FrameType | None) -> None:
-    if is_terminal(sys.stderr):
-        os.write(sys.stderr.fileno(), _SHOW_CURSOR)  # progress bars hide it
-    os._exit(128 + number)
