@@ -113,16 +113,24 @@ async def digest_file(
     """Return digests of a file under its final name. Cancellation: noticed every 8 MiB."""
     hashers = {algorithm: new_hasher(algorithm) for algorithm in algorithms}
 
-    def open_it() -> int:
+    def begin() -> int | None:  # a small file is read in this one call
         with local_errors(name):
-            return folder.open_file(name, os.O_RDONLY)
+            fd = folder.open_file(name, os.O_RDONLY)
+        is_over = True
+        try:
+            is_over = not _hash_next(name, fd, hashers)
+        finally:
+            if is_over:
+                os.close(fd)
+        return None if is_over else fd
 
-    fd = await trio.to_thread.run_sync(open_it, limiter=limiter)
-    try:
-        while await trio.to_thread.run_sync(_hash_next, name, fd, hashers, limiter=limiter):
-            pass
-    finally:
-        os.close(fd)
+    fd = await trio.to_thread.run_sync(begin, limiter=limiter)
+    if fd is not None:
+        try:
+            while await trio.to_thread.run_sync(_hash_next, name, fd, hashers, limiter=limiter):
+                pass
+        finally:
+            os.close(fd)
     return {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()}
 
 
