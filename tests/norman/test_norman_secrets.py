@@ -17,6 +17,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.norman.norman_opening import echo, model, open_in_memory, open_on_sockets
+from tests.security.canaries import found_in
 from trio_norman import ConnectionSettings, ModelConfig, Norman, RetryPolicy, Secret
 from trio_norman._sansio.times import Timestamp
 from trio_norman.errors import ConfigurationError, ServiceError, TrioNormanError
@@ -30,7 +31,7 @@ async def test_no_error_log_or_repr_shows_a_secret(caplog: pytest.LogCaptureFixt
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
     async with open_on_sockets() as (emulator, norman):
-        secrets = [emulator.norman_api_key]
+        secrets, encoded = [emulator.norman_api_key], list[str]()
         faults: list[dict[str, Any]] = [
             {"reset": 10},
             {"refuse": True},
@@ -45,23 +46,28 @@ async def test_no_error_log_or_repr_shows_a_secret(caplog: pytest.LogCaptureFixt
             shown += await told(norman, echo(bytes(1 << 21)))
         emulator.norman.behave()
         shown += await told(norman, echo(LINK))
-        emulator.misbehave("/v0/", status=500, body=f'{{"message": "{emulator.norman_api_key} {LINK}"}}', times=40)
+        key = emulator.norman_api_key
+        quoted = f"{key} {key[:-4]}**** {key.encode().hex()} {base64.b64encode(f'ada:{key}'.encode()).decode()} {LINK}"
+        emulator.misbehave("/v0/", status=500, body=json.dumps({"message": quoted}), times=40)
         shown += await told(norman, echo("x"))
         emulator.behave()
         secrets.append((await norman.authenticate.login.login_key(emulator.norman_api_key)).access_token.reveal())  # type: ignore[union-attr]
         secrets.append((await norman.get_access_token()).reveal())
         for push in emulator.norman.pushes:
-            secrets += [base64.b64encode(each).decode() for each in (push.key, push.nonce, push.header)]
-            secrets += [each.hex() for each in (push.key, push.nonce, push.header)]
+            for each in (push.key, push.nonce, push.header):
+                secrets.append(each.hex())
+                encoded.append(base64.b64encode(each).decode())
         shown += [repr(norman), repr(norman._state), repr(vars(norman))]
     ours = [
         record.getMessage()
         for record in caplog.records
         if not record.name.startswith(("trio_norman.emulator", "hypercorn"))
     ]
-    text = "\n".join([*shown, *ours])
     assert len(shown) > 7
-    assert [secret for secret in [*secrets, "canary-of-a-link"] if secret in text] == []
+    assert any("<redacted> <redacted>**** <redacted>" in text for text in shown)
+    text = "\n".join([*shown, *ours])
+    assert found_in(text, [*secrets, LINK.partition("?")[2]]) == []
+    assert [secret for secret in encoded if secret in text] == []
 
 
 async def test_a_token_of_ones_own_that_the_service_quotes_is_not_shown(

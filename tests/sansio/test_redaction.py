@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import copy
 import html
 import json
@@ -7,17 +8,27 @@ import pickle
 import pprint
 import string
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.faults.secrecy import Canaries
+from tests.fuzzing import within_budget
 from tests.strategies import NASTY, hosts, is_harmless, secrets, texts, urls
-from trio_norman._sansio.redaction import REDACTED, SHOWN_LENGTH, Secret, printable, public_url, without_secrets
+from trio_norman._sansio.redaction import (
+    PIECE_LENGTH,
+    REDACTED,
+    SHOWN_LENGTH,
+    Secret,
+    printable,
+    public_url,
+    without_secrets,
+)
 
 #: The oldest way to put texts together.
 PERCENT = "%s %r"
@@ -223,6 +234,70 @@ def test_other_objects_are_shown_by_their_text() -> None:
 def test_a_secret_is_left_out_however_it_is_written(secret: str, written: Callable[[str], str]) -> None:
     told = without_secrets(f"bad: {written(secret)}, again: {secret}!", [None, Secret(""), Secret(secret)])
     assert told.replace('"', "") == "bad: <redacted>, again: <redacted>!"
+
+
+#: How a service may spell what it was given.
+SPELLINGS: Sequence[Callable[[str], str]] = (
+    str,
+    lambda text: json.dumps(text)[1:-1],
+    lambda text: json.dumps(json.dumps(text))[3:-3],
+    lambda text: repr(text)[1:-1],
+    lambda text: quote(text, safe=""),
+    lambda text: quote(text, safe="").replace("%2F", "%2f"),
+    lambda text: quote(quote(text, safe=""), safe=""),
+    lambda text: html.escape(text),
+    lambda text: text.encode().hex(),
+    lambda text: text.encode().hex().upper(),
+    lambda text: base64.b64encode(text.encode()).decode(),
+    lambda text: base64.b64encode(f"{text}:".encode()).decode(),
+    lambda text: base64.b64encode(f"u:{text}".encode()).decode(),
+    lambda text: base64.b64encode(f"ada:{text}".encode()).decode(),
+    lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    lambda text: base64.urlsafe_b64encode(f"{text}~~".encode()).decode(),
+)
+#: Letters that encodings have to escape, among others.
+LETTERS = st.characters(codec="ascii", exclude_categories=["C"]) | st.sampled_from("/+=?&%\"'<>\\")
+
+
+@given(
+    secret=st.text(LETTERS, min_size=PIECE_LENGTH, max_size=60),
+    spell=st.sampled_from(SPELLINGS),
+    cut=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    around=st.tuples(st.text(max_size=20), st.text(max_size=20)),
+)
+def test_no_piece_of_a_secret_is_left_however_it_is_spelt_and_cut(
+    secret: str, spell: Callable[[str], str], cut: tuple[int, int], around: tuple[str, str]
+) -> None:
+    before, after = around
+    spelt = spell(secret)
+    quoted = spelt[cut[0] : max(cut[0], len(spelt) - cut[1])]
+    assume(not Canaries({"secret": secret}).found_in([("what stands around it", f"{before} {after}")]))
+    shown = without_secrets(f"{before}{quoted}{after}", [Secret("another-secret"), Secret(secret)])
+    assert not Canaries({"secret": secret}).found_in([("text", shown)])
+    if len(quoted) > 3 * PIECE_LENGTH:
+        assert quoted[PIECE_LENGTH:-PIECE_LENGTH] not in shown
+
+
+def test_a_key_whose_end_is_starred_out_is_left_out_as_a_whole() -> None:
+    key = "CANARY-of-the-key-9d0f6b1c"
+    assert without_secrets(f"bad {key[:-4]}****, see help", [Secret(key)]) == "bad <redacted>****, see help"
+    assert without_secrets(f"no {key[:11]}****", [Secret(key)]) == f"no {key[:11]}****"
+    basic = base64.b64encode(f"{key}:".encode()).decode()
+    assert without_secrets(f"Authorization: Basic {basic}!", [Secret(key)]) == "Authorization: Basic <redacted>!"
+    assert without_secrets("Basic aHVudGVyMjI6", [Secret("hunter22")]) == "Basic <redacted>"
+
+
+@pytest.mark.parametrize("text", ["words and words ", "http://", "key-of-mine/", "a/b"])
+def test_a_long_text_of_a_peer_takes_time_in_proportion(text: str) -> None:
+    long, secrets = (text * 65536)[:65536], [Secret("a/b+c" * 8), Secret("key-of-mine/" * 4), Secret("a/b")]
+    told = within_budget(len(long), lambda: without_secrets(long, secrets))
+    assert told is not None
+
+
+def test_all_of_a_query_is_left_out_though_a_secret_stands_in_it() -> None:
+    told = without_secrets("see https://h.example/x?key=our-secret&signature=abc.", [Secret("our-secret")])
+    assert told == "see https://h.example/x?<redacted>"
+    assert without_secrets(told, [Secret("our-secret")]) == told
 
 
 def test_queries_of_urls_are_left_out() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -20,7 +22,7 @@ from trio_norman.emulator import Emulator, open_emulator
 from trio_norman.emulator._certificates import make_certificate
 from trio_norman.errors import TlsError, TrioNormanError
 
-KEY = "-".join(["CANARY", "of", "the", "key", "9d0f6b1c"])  # put together, as tracebacks show lines of source
+KEY = "/".join(["CANARY", "of+the", "key=9d0f6b1c"])  # put together, as tracebacks show lines of source
 
 #: Faults of the storage, one of each kind, and what a download of such an object ends in.
 FAULTS: Sequence[dict[str, object]] = (
@@ -89,6 +91,14 @@ def on_disk(directory: Path) -> str:
     return "\n".join([f"{path.name} {path.read_text('latin-1')}" for path in files])
 
 
+def spelt_otherwise(secret: str) -> str:
+    """Give a secret as services quote what they were sent: cut at both ends, encoded, in all ways at once."""
+    sent = f"{secret}:".encode()
+    escaped = json.dumps(secret).replace("/", "\\/")
+    spellings = [secret[2:-2], sent.hex(), quote(secret, safe=""), base64.b64encode(sent[:-1]).decode(), escaped]
+    return " ".join([*spellings, *(base64.urlsafe_b64encode(b"?" * count + sent).decode() for count in range(3))])
+
+
 def modes_in(directory: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
 
@@ -140,11 +150,13 @@ async def test_SEC_07_partial_and_journal_are_private_and_hold_no_secret(emulato
 async def test_SEC_06_no_failed_call_shows_a_secret(
     api: Literal["classic", "v1"], emulator: Emulator, log: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Not even where the service quotes the key, or answers a signed URL in a wrong place."""
+    """Not even where the service quotes the key, cut or encoded, or answers a signed URL in a wrong place."""
     signed = "https://store.example.org/a.zip?q-signature=" + "5f0c" * 10
     archive = {"url": signed, "expires_at": "2099-01-01T00:00:00Z", "source": "actor", "checkpoint_status": "LOCAL"}
     bodies = [
         f'{{"message": "{KEY} is no key", "success": false}}',
+        json.dumps({"message": f"no: {KEY[:-4]}**** {spelt_otherwise(KEY)}", "success": False}),
+        f"not JSON: {spelt_otherwise(KEY)}",
         f'{{"url": "{signed}", "expires": 5}}',
         f'{{"url": ["{signed}"]}}',
         json.dumps({**archive, "tls_cert_pem": f"{KEY} is no certificate"}),

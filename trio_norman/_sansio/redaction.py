@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, final
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +18,13 @@ SHOWN_URL_LENGTH = 2000  # characters
 _CUT = "…"  # stands where a text was shortened
 SHOWN_LENGTH = 200  # characters of a peer's text that an error repeats
 
-_QUERY = re.compile(r"""(\bhttps?:(?:\\?/){2}[^\s"'<>?]*)\?[^\s"'<>]*""", re.IGNORECASE)
+#: So many characters of a secret in a row are no coincidence, and enough to be of use to somebody.
+PIECE_LENGTH = 12
+_SHORTEST_BEGINNING = 4  # characters of a secret where a text was cut
+_SHORTEST_ENCODED = 8  # characters: what encodes less than six bytes may be anything
+
+_URL = re.compile(r"""\bhttps?:(?:\\?/){2}[^\s"'<>]*""", re.IGNORECASE)
+_PERCENT = re.compile("%[0-9A-F]{2}")
 
 
 @final
@@ -67,26 +74,78 @@ class Secret:
 def without_secrets(text: str, secrets: Iterable[Secret | None] = ()) -> str:
     """Leave out what must not be repeated of a peer's text: our secrets, which some quote, and queries of URLs.
 
-    A secret is known as it is and as JSON, a URL or HTML writes it. Where the text was cut, the beginning of a secret
-    may stand at its end: that is left out, too, unless it is shorter than four characters, which give nothing away and
-    may be anything.
+    A secret is known as it is, as JSON, Python, a URL or HTML writes it, in hex and in base64, and so is any piece of
+    these that has `PIECE_LENGTH` characters: some services quote a key with its end starred out. Where the text was
+    cut, the beginning of a secret may stand at its end: that is left out, too, unless it is shorter than four
+    characters, which give nothing away and may be anything.
     """
+    if not text:
+        return text
     forms = {form for secret in secrets if secret for form in _forms(secret.reveal())}
-    words = sorted(forms, key=len, reverse=True)  # the longest first: it may hold a shorter one
-    if words:
-        text = re.sub("|".join(map(re.escape, words)), REDACTED, text)
+    spans = [*_queries_in(text), *_pieces_in(text, forms), *_cut_in(text, forms)]
+    for form in forms:
+        if len(form) < PIECE_LENGTH:
+            spans += [(found.start(), found.end()) for found in re.finditer(re.escape(form), text)]
+    shown, done = list[str](), 0
+    for start, stop in sorted(spans):
+        if start > done or not shown:  # else it goes on where the last one ended
+            shown += [text[done:start], REDACTED]
+        done = max(done, stop)
+    return "".join([*shown, text[done:]])
+
+
+def _queries_in(text: str) -> Iterator[tuple[int, int]]:
+    for found in _URL.finditer(text):
+        start = text.find("?", found.start(), found.end()) + 1
+        if 0 < start < found.end():
+            yield start, found.end()
+
+
+def _pieces_in(text: str, forms: Iterable[str]) -> list[tuple[int, int]]:
+    pieces = {form[at : at + PIECE_LENGTH] for form in forms for at in range(len(form) - PIECE_LENGTH + 1)}
+    spans: list[tuple[int, int]] = []
+    for at in range(len(text) - PIECE_LENGTH + 1 if pieces else 0):
+        if text[at : at + PIECE_LENGTH] in pieces:
+            start = spans.pop()[0] if spans and at <= spans[-1][1] else at
+            spans.append((start, at + PIECE_LENGTH))
+    return spans
+
+
+def _cut_in(text: str, forms: Iterable[str]) -> Iterator[tuple[int, int]]:
+    """Find the beginning of a secret where the text was cut; a longer one than these is found as a piece."""
     if text.endswith(_CUT):
         shown = text.removesuffix(_CUT)
-        lengths = (count for word in words for count in range(len(word), 3, -1) if shown.endswith(word[:count]))
-        there = max(lengths, default=0)
-        text = f"{shown[:-there]}{REDACTED}{_CUT}" if there else text
-    return _QUERY.sub(rf"\1?{REDACTED}", text)
+        for form in forms:
+            for count in range(_SHORTEST_BEGINNING, min(len(form), PIECE_LENGTH)):
+                if shown.endswith(form[:count]):
+                    yield len(shown) - count, len(shown)
 
 
-def _forms(secret: str) -> list[str]:
-    inside = [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
-    slashed = [form.replace("/", "\\/") for form in inside]
-    return [secret, *inside, *slashed, quote(secret, safe=""), html.escape(secret)]
+def _forms(secret: str) -> set[str]:
+    """Return how texts write a secret: as it is, in other texts, in texts that stand in texts, and encoded."""
+    once = set(_written(secret))
+    raw = secret.encode(errors="surrogatepass")
+    encoded = {raw.hex(), raw.hex().upper(), *_in_base64(raw)}
+    escaped = {form for each in once for form in _written(each)}
+    return once | escaped | {form for form in encoded if len(form) >= _SHORTEST_ENCODED}
+
+
+def _written(text: str) -> Iterator[str]:
+    yield text
+    for inside in (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]):
+        yield inside
+        yield inside.replace("/", "\\/")
+    for escaped in (quote(text, safe="", errors="replace"), quote(text, errors="replace")):
+        yield escaped
+        yield _PERCENT.sub(lambda found: found[0].lower(), escaped)
+    yield html.escape(text)
+
+
+def _in_base64(raw: bytes) -> Iterator[str]:
+    """Spell it in both alphabets, alone, as a user name, and behind anything: groups of three begin at three places."""
+    for each in (raw, raw + b":", raw[1:], raw[2:]):
+        usual = base64.b64encode(each).decode()
+        yield from (usual, usual.rstrip("="), usual.replace("/", "\\/"), base64.urlsafe_b64encode(each).decode())
 
 
 def public_url(url: object) -> str:

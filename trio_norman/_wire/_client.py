@@ -303,9 +303,9 @@ class JsonClient:
             problem = str(error)
         # Raised here and not above, where the decoder's error, which holds the whole body, would be its context.
         start = without_secrets(body[:4096].decode(errors="replace"), secrets)[:200]
-        raise UndecodableResponseError(
-            method, url, (f"{problem} @ $", f"content type {kind or 'none'}", f"it begins with {start!r}"), request_id
-        )
+        kind, named = (without_secrets(told or "", secrets) for told in (kind, request_id))
+        problems = (f"{problem} @ $", f"content type {kind or 'none'}", f"it begins with {start!r}")
+        raise UndecodableResponseError(method, url, problems, named or None)
 
 
 def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:

@@ -130,10 +130,8 @@ class EndpointRequest:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """What is sent and must not be repeated: as it is, and as it is written in a text, and that in another one."""
-        given = {each.reveal() for each in (self.callback_auth_password, self.callback_auth_key) if each is not None}
-        once = {form for text in given for form in _written(text)}
-        return tuple(Secret(text) for text in given | once | {form for text in once for form in _written(text)})
+        """What is sent and must not be repeated."""
+        return tuple(each for each in (self.callback_auth_password, self.callback_auth_key) if each is not None)
 
     def payload(self, *, is_async: bool) -> dict[str, Any]:
         """Return the JSON object that is sent.
@@ -158,10 +156,6 @@ class EndpointRequest:
             **{name: value for name, value in every.items() if value is not None},
             "return_pickled": self.return_pickled,
         }
-
-
-def _written(text: str) -> tuple[str, ...]:
-    return json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]
 
 
 def encoded(value: Any, *, what: str) -> bytes:
