@@ -9,6 +9,7 @@ from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Literal
 
+import httpx
 import pytest
 
 import trio_norman
@@ -18,8 +19,11 @@ from tests.security.certificates import ca_file_in, server_context
 from trio_norman import ConnectionSettings, Secret, ServiceClient, download_many
 from trio_norman._sansio.ranges import ByteRange
 from trio_norman._wire._fetching import Fetcher, open_fetcher
+from trio_norman._wire._keys import KeyForOneOrigin
+from trio_norman._wire._uploading import put_bytes
 from trio_norman.emulator import Emulator, LoggedRequest, open_emulator
 from trio_norman.errors import AddressError, RedirectError
+from trio_norman.norman._socket import open_push_connection
 from trio_norman.transfer import Source
 
 ALLOWED = {"host", "user-agent", "accept", "accept-encoding", "range", "if-range", "if-match"}
@@ -58,14 +62,64 @@ async def test_SEC_01_another_origin_sees_literally_these_headers(emulator: Emul
     assert re.fullmatch(r"trio-norman/[\d.a-z]+", plain.headers["user-agent"])
 
 
-@pytest.mark.parametrize("hops", [1, 2, 3, 5])
-async def test_SEC_01_no_hop_to_and_fro_brings_another_header(hops: int, emulator: Emulator) -> None:
-    """A, B, A, B and so on; the second origin is another port of the same host."""
-    async with open_fetcher() as fetcher:
-        await answered(fetcher, emulator.blob_url(1000, redirect=hops, rto="other"), ByteRange(0, 10))
-    requests = emulator.requests.of("storage", "other")
-    assert [request.server for request in requests] == [("storage", "other")[number % 2] for number in range(hops + 1)]
-    assert all(set(names_in(request)) <= ALLOWED for request in requests)
+@pytest.mark.rows("D-03")
+@pytest.mark.parametrize("moved", ["to another port", "to another name"])
+async def test_SEC_01_no_header_of_the_callers_leaves_the_origin(moved: str, emulator: Emulator) -> None:
+    """A, B, A, B: from B on literally Host, User-Agent, Accept, Accept-Encoding, and Range with its like if given."""
+    given = {
+        "X-Auth": "1",
+        "X-Other-Secret": "2",
+        "Referer": "http://a/?b",
+        "Cookie": "c=3",
+        "Authorization": "Basic x",
+    }
+    async with open_emulator(runs=0) as stranger:
+        away = stranger.base_url if moved == "to another port" else emulator.base_url.replace("127.0.0.1", "localhost")
+        server = stranger if moved == "to another port" else emulator
+        emulator.misbehave("/api/away", status=307, headers={"Location": f"{away}/api/back"})
+        server.misbehave("/api/back", status=307, headers={"Location": f"{emulator.base_url}/api/again"})
+        emulator.misbehave("/api/again", status=307, headers={"Location": f"{away}/api/end"})
+        async with ServiceClient(emulator.api_key, emulator.base_url).create_rest_client() as rest:
+            rest.http_client.headers["X-Of-The-Client"] = "4"
+            for more in ({}, {"Range": "bytes=0-1", "If-Range": '"x"', "If-Match": '"x"'}):
+                await rest.http_client.get("/api/away", headers={**given, **more}, follow_redirects=True)
+            await rest.http_client.post("/api/away", content=b"body", headers=given, follow_redirects=True)
+            await rest.http_client.get(f"{away}/api/end", headers=given)
+        asked = [request for request in (*emulator.requests, *stranger.requests) if request.path.startswith("/api/")]
+        first = [request for request in asked if request.path == "/api/away"]
+        later = {path: [each for each in asked if each.path == path] for path in _HOPS}
+    assert {name.lower() for name in given} | {"x-of-the-client", "x-api-key"} <= set(names_in(first[0]))
+    assert {path: len(requests) for path, requests in later.items()} == _HOPS
+    plain = ["accept", "accept-encoding", "host", "user-agent"]
+    for requests in later.values():
+        assert names_in(requests[0]) == plain
+        assert names_in(requests[1]) == sorted([*plain, "if-match", "if-range", "range"])
+        assert names_in(requests[2]) == sorted([*plain, "content-length"])
+    assert names_in(later["/api/end"][3]) == plain
+
+
+_HOPS = {"/api/back": 3, "/api/again": 3, "/api/end": 4}
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://h.example:444", "https://g.example", "http://h.example", "http://h.example:443"]
+)
+async def test_SEC_01_scheme_host_and_port_make_an_origin(elsewhere: str) -> None:
+    """There and back: neither key nor header; `https://h.example:443` is no other origin."""
+    seen: list[tuple[str, list[str]]] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((str(request.url.path), sorted(request.headers.keys())))
+        following = {"/a": "https://H.example:443/b", "/b": f"{elsewhere}/c", "/c": "https://h.example/d"}
+        location = following.get(request.url.path)
+        return httpx.Response(302 if location else 200, headers={"Location": location} if location else {})
+
+    door = KeyForOneOrigin(httpx.MockTransport(answer), "X-API-Key", Secret("key"), "https://h.example")
+    async with httpx.AsyncClient(transport=door, follow_redirects=True) as client:
+        await client.get("https://h.example/a", headers={"X-Mine": "1"})
+    elsewhere_sent = ["accept", "accept-encoding", "host", "user-agent"]
+    at_home = sorted([*elsewhere_sent, "connection", "x-api-key", "x-mine"])
+    assert seen == [("/a", at_home), ("/b", at_home), ("/c", elsewhere_sent), ("/d", elsewhere_sent)]
 
 
 @pytest.mark.parametrize("api", ["classic", "v1"])
@@ -119,7 +173,16 @@ async def test_SEC_02_what_fetches_bodies_holds_no_credential(emulator: Emulator
 
 
 @pytest.mark.parametrize(
-    "opener", [open_fetcher, Fetcher, download_many, trio_norman.TrioTransport, ConnectionSettings]
+    "opener",
+    [
+        open_fetcher,
+        Fetcher,
+        download_many,
+        trio_norman.TrioTransport,
+        ConnectionSettings,
+        put_bytes,
+        open_push_connection,
+    ],
 )
 def test_SEC_02_nothing_below_the_api_takes_a_credential(opener: object) -> None:
     """No parameter could take one."""

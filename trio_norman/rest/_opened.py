@@ -62,7 +62,11 @@ class OpenedClient(Block):
 
     @property
     def http_client(self) -> httpx.AsyncClient:
-        """The HTTP client below: relative URLs go to the service, with the key; other origins never get the key."""
+        """The HTTP client below: relative URLs go to the service, with the key.
+
+        Other origins never get the key, and of the headers that you give they get Accept, Range and their like only;
+        so does the service where another origin has sent a request back to it.
+        """
         return self._open_state().asking.json.http_client
 
     @property
