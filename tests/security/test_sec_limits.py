@@ -70,7 +70,7 @@ def test_SEC_16_the_limits_are_these() -> None:
     }
     policy, options = RetryPolicy(), DownloadOptions()
     assert (policy.attempts, policy.seconds, policy.longest_retry_after) == (8, 600, 300)
-    assert options.largest_bytes == 1024**4
+    assert (options.largest_bytes, options.archive_entries, options.archive_ratio) == (1024**4, 16_384, 100)
 
 
 @pytest.mark.parametrize("name", [field.name for field in attrs.fields(Limits)])

@@ -297,5 +297,6 @@ class ItemDownload:
         """Read a ZIP archive against its own checksums, if asked for and nothing stronger is announced."""
         if self.shop.options.verify != "archive" or announced:
             return
-        check = partial(check_archive, self.source.name, open_reader)
+        entries, ratio = self.shop.options.archive_entries, self.shop.options.archive_ratio
+        check = partial(check_archive, self.source.name, open_reader, entries=entries, ratio=ratio)
         await trio.to_thread.run_sync(check, limiter=self.shop.hashing)

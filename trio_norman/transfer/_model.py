@@ -211,6 +211,8 @@ class Options(TypedDict, total=False):
     part_bytes: int
     bytes_per_second: float | None
     largest_bytes: int
+    archive_entries: int
+    archive_ratio: int
 
 
 def _is_a_number_of_connections(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -239,6 +241,8 @@ class DownloadOptions:
         part_bytes: Longest span that one request asks for, in bytes, from 1 MiB on.
         bytes_per_second: Limit on what the whole batch receives, from 1024 on; None for no limit.
         largest_bytes: Longest object that is taken without its size having been declared beforehand (1 TiB).
+        archive_entries: The most that an archive may have to be read through; memory goes by it.
+        archive_ratio: How many times its own length such an archive may expand to; 64 MiB are always allowed.
     """
 
     max_concurrency: int = attrs.field(default=8, validator=attrs.validators.ge(1))
@@ -258,3 +262,5 @@ class DownloadOptions:
         default=None, validator=attrs.validators.optional(attrs.validators.ge(1024))
     )
     largest_bytes: int = attrs.field(default=2**40, validator=attrs.validators.ge(1))
+    archive_entries: int = attrs.field(default=16_384, validator=attrs.validators.ge(1))
+    archive_ratio: int = attrs.field(default=100, validator=attrs.validators.ge(1))
