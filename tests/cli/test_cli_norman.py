@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from tests.cli.commandline import Ended, Shell, read_all
@@ -66,6 +67,7 @@ def check_quiet(ended: Ended) -> Ended:
     return ended
 
 
+@pytest.mark.rows("SEC-08")
 async def test_from_an_account_to_saved_outputs_and_assets(tmp_path: Path) -> None:
     async with open_shell(tmp_path) as (emulator, shell):
         made = check_quiet(await shell.run("signup", "zoe", "--json", env={"NORMAN_API_KEY": None})).json

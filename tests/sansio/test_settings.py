@@ -16,6 +16,7 @@ from trio_norman._sansio.settings import (
     DEFAULT_BASE_URL,
     Settings,
     checked_key,
+    exposure,
     profile_of,
     read_config,
     resolve,
@@ -283,3 +284,21 @@ def test_the_old_address_in_the_file_means_the_new_one_unless_the_classic_dialec
     told = resolve(api_key="k", base_url=filed, environment={}, config={})
     assert (later.base_url, classic.base_url, told.base_url) == (DEFAULT_BASE_URL, CLASSIC_BASE_URL, CLASSIC_BASE_URL)
     assert resolve(api_key="k", base_url=None, environment={}, config={}, is_classic=True).base_url == CLASSIC_BASE_URL
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_folder", "said"),
+    [
+        (0o600, False, None),
+        (0o100700, False, None),
+        (0o644, False, "other users can read it; chmod 600 makes it private"),
+        (0o640, False, "other users can read it; chmod 600 makes it private"),
+        (0o602, False, "other users can write it; chmod 600 makes it private"),
+        (0o100666, False, "other users can read and write it; chmod 600 makes it private"),
+        (0o755, True, None),
+        (0o40775, True, "other users can write it; chmod 700 makes it private"),
+    ],
+)
+def test_SEC_08_what_other_users_may_do_is_told(mode: int, is_folder: bool, said: str | None) -> None:
+    """None of the owner's own rights is warned of, every other one is that lets a key be read or replaced."""
+    assert exposure("it", mode, is_folder=is_folder) == said

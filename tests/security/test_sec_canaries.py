@@ -272,3 +272,33 @@ async def test_SEC_08_a_key_file_that_others_can_read_is_warned_of(tmp_path: Pat
         assert "other users can read the key file" in wide.err
         assert private.err == ""
         assert found_in(wide.out + wide.err + private.out, [KEY]) == []
+
+
+async def test_SEC_08_a_configuration_that_others_can_read_or_write_is_warned_of(tmp_path: Path) -> None:
+    """A warning on stderr for file and folder; none for 0600 in 0755, and none for a file without key and service."""
+    async with open_emulator(runs=1, checkpoints=0, api_key=KEY) as emulator:
+        content = f'api_key = "{KEY}"\nbase_url = "{emulator.base_url}"\n'
+        users = [
+            user_with_config(tmp_path / "wide", content, file=0o666, folder=0o777),
+            user_with_config(tmp_path / "private", content, file=0o600, folder=0o755),
+            user_with_config(tmp_path / "empty", "", file=0o666, folder=0o777),
+        ]
+        wide, private, empty = [Shell(home, emulator) for home in users]
+        no_variables = {"TRIO_NORMAN_API_KEY": None, "TRIO_NORMAN_BASE_URL": None}
+        ended = [await shell.run("whoami", env=no_variables) for shell in (wide, private)]
+        ended.append(await empty.run("whoami"))
+    assert [each.code for each in ended] == [0, 0, 0]
+    file, folder = tmp_path / "wide/.pytrio/config.toml", tmp_path / "wide/.pytrio"
+    assert ended[0].err.splitlines() == [
+        f"warning: other users can read and write {file}; chmod 600 makes it private",
+        f"warning: other users can write {folder}; chmod 700 makes it private",
+    ]
+    assert (ended[1].err, ended[2].err) == ("", "")
+
+
+def user_with_config(home: Path, content: str, *, file: int, folder: int) -> Path:
+    (home / ".pytrio").mkdir(parents=True)
+    (home / ".pytrio" / "config.toml").write_text(content)
+    (home / ".pytrio" / "config.toml").chmod(file)
+    (home / ".pytrio").chmod(folder)
+    return home

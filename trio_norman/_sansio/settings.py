@@ -38,6 +38,22 @@ def read_config(text: str) -> dict[str, str]:
     return {key: value for key, value in table.items() if isinstance(value, str)}
 
 
+def exposure(what: str, mode: int, *, is_folder: bool = False) -> str | None:
+    """Return what other users may do with a file that holds a key, or with its folder; None if nothing that matters.
+
+    Args:
+        what: How it is called.
+        mode: Its rights, as `stat` gives them. Of a folder only those to write matter: who may only list it cannot
+            read what is in it.
+        is_folder: Whether it is one.
+    """
+    deeds = {"read": not is_folder and mode & 0o044, "write": mode & 0o022}
+    if not any(deeds.values()):
+        return None
+    said = " and ".join(deed for deed, may in deeds.items() if may)
+    return f"other users can {said} {what}; chmod {700 if is_folder else 600} makes it private"
+
+
 def profile_of(environment: Mapping[str, str], state: Mapping[str, str]) -> str:
     """Return the name of the profile whose configuration counts; empty for the one that has no name.
 

@@ -11,6 +11,7 @@ import attrs
 from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
+from .._sansio.settings import exposure
 from ..errors import ConfigurationError
 from ..transfer._model import Options
 from ._output import say
@@ -42,7 +43,7 @@ _OUTPUT = Group("Output", sort_key=3)
 
 
 def read_key(path: Path) -> str:
-    """Read an API key from a file; warns on stderr if other users can read it too. Blocks.
+    """Read an API key from a file; warns on stderr if other users can read or write it too. Blocks.
 
     Raises:
         ConfigurationError: If it cannot be read as one line of text.
@@ -57,8 +58,9 @@ def read_key(path: Path) -> str:
         raise ConfigurationError(
             f"the key file cannot be read: {why}", "--api-key-file names a file with the key"
         ) from None
-    if stat.S_ISREG(mode) and mode & (stat.S_IRGRP | stat.S_IROTH):
-        say("warning: other users can read the key file; chmod 600 makes it private")
+    exposed = exposure("the key file", mode) if stat.S_ISREG(mode) else None
+    if exposed is not None:
+        say(f"warning: {exposed}")
     return text
 
 

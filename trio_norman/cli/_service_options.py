@@ -13,7 +13,9 @@ from cyclopts import Parameter
 
 from .. import ConnectionSettings, RestClient, ServiceClient
 from ..errors import ConfigurationError
+from ..rest._service import config_exposures
 from ._options import SERVICE_GROUP, Hosts, read_key
+from ._output import say
 
 _HOW_TO_GIVE_A_KEY = "set TRIO_NORMAN_API_KEY or PYTRIO_API_KEY, give --api-key-file, or try `trio-norman demo`"
 
@@ -50,12 +52,19 @@ class ServiceFlags:
         client = ServiceClient(key, self.base_url, api=self.api, connection=self.connection)
         async with AsyncExitStack() as stack:
             try:
+                if key is None or self.base_url is None:
+                    await trio.to_thread.run_sync(_warn_of_config, abandon_on_cancel=True)
                 rest = await stack.enter_async_context(client.create_rest_client())
             except ConfigurationError as error:
                 if "api_key=" not in error.advice:
                     raise
                 raise ConfigurationError(error.problem, _HOW_TO_GIVE_A_KEY) from None
             yield rest
+
+
+def _warn_of_config() -> None:
+    for exposed in config_exposures():
+        say(f"warning: {exposed}")
 
 
 SERVICE = ServiceFlags()

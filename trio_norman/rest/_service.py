@@ -8,7 +8,7 @@ from typing import get_args
 
 from .._sansio.redaction import Secret
 from .._sansio.retrying import RetryPolicy
-from .._sansio.settings import Settings, checked_key, profile_of, read_config, resolve, service_root
+from .._sansio.settings import Settings, checked_key, exposure, profile_of, read_config, resolve, service_root
 from .._wire._connecting import ConnectionSettings
 from ..errors import ConfigurationError
 from ._client import RestClient
@@ -74,19 +74,39 @@ class ServiceClient:
 
 
 def _config() -> dict[str, str]:
-    """Read the configuration that counts; a file that is not there, or not readable, holds nothing.
+    """Read the configuration that counts; a file that is not there, or not readable, holds nothing."""
+    path = config_file()
+    return {} if path is None else _texts(path)
 
-    But a profile that was asked for by name must be there: another one's key is not for its service.
+
+def config_file() -> Path | None:
+    """Return where the configuration is that counts, whether it is there or not; None if nobody has a home.
+
+    But a profile that was asked for by name must be there: another one's key is not for its service. Blocks.
     """
     try:
         folder = Path.home() / CONFIG_FOLDER
     except RuntimeError:  # nobody's home
-        return {}
+        return None
     name = profile_of(os.environ, _texts(folder / "env.toml"))
     path = folder / "envs" / name / "config.toml" if name else folder / "config.toml"
     if name and not path.is_file():
         raise ConfigurationError(f"there is no profile {name}", "make it with the service's own client")
-    return _texts(path)
+    return path
+
+
+def config_exposures() -> list[str]:
+    """Say what other users may do with the configuration that counts, if it says anything of key or service. Blocks."""
+    path = config_file()
+    if path is None or not _texts(path).keys() & {"api_key", "base_url"}:
+        return []
+    folders = [folder for folder in path.parents if folder.is_relative_to(Path.home() / CONFIG_FOLDER)]
+    try:
+        found = [exposure(str(path), path.stat().st_mode)]
+        found += [exposure(str(folder), folder.stat().st_mode, is_folder=True) for folder in folders]
+    except OSError:  # it went away meanwhile
+        return []
+    return [each for each in found if each is not None]
 
 
 def _texts(path: Path) -> dict[str, str]:
