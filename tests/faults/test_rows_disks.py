@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from tests.faults.disks import failing, into_a_file, is_partial, mounted, needs_root
 from tests.faults.rows import MiB, Row
@@ -123,37 +125,97 @@ async def test_F_02_syncing_in_the_middle_fails(row: Row, monkeypatch: pytest.Mo
         assert attempt.result.received_bytes < 80 * MiB
 
 
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("existing", ["verify", "overwrite"])
 @pytest.mark.parametrize(("size", "disk"), [(SMALL, "D0"), (SIZE, "D1")])
-async def test_F_02_renaming_fails(row: Row, size: int, disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LocalFileError; the complete partial is kept, a small file is not. D1, D0."""
-
-    def is_final(*args: Any, **kwargs: Any) -> bool:
-        return bool(args[1] == "f")
-
+@pytest.mark.rows("F-14")
+async def test_F_02_renaming_fails(
+    row: Row, size: int, disk: str, existing: Any, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LocalFileError or NoSpaceError; the old file stays, the complete partial too, a small file's is removed. D1, D0."""
+    kind = errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
+    call = "link" if existing == "verify" else "rename"
+    if existing == "overwrite":
+        row.plant("f", b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "link", failing(os.link, errno.EIO, only=is_final))
-        attempt = await row.download(size=size)
-        row.expect_error(attempt, errors.LocalFileError, disk=disk, requests=1)
-    again = await row.download(size=size)
+        patch.setattr(os, call, failing(getattr(os, call), code, only=_is_final))
+        attempt = await row.download(size=size, existing=existing)
+        row.expect_error(attempt, kind, disk=disk, requests=1)
+    again = await row.download(size=size, existing=existing)
     row.expect(again, disk="D2", requests=1)
     assert again.result.received_bytes <= SMALL + 1
 
 
+@pytest.mark.rows("F-14")
+async def test_F_02_naming_fails_where_all_files_have_names(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LocalFileError; nothing is left of a small file where one cannot be written without a name. D0, then D2."""
+
+    def is_nameless(path: object, flags: int, *args: Any, **kwargs: Any) -> bool:
+        return flags & os.O_TMPFILE == os.O_TMPFILE
+
+    monkeypatch.setattr(os, "open", failing(os.open, errno.EOPNOTSUPP, only=is_nameless))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", failing(os.link, errno.EIO, only=_is_final))
+        row.expect_error(await row.download(size=SMALL), errors.LocalFileError, disk="D0", requests=1)
+    row.expect(await row.download(size=SMALL), disk="D2", requests=1)
+
+
+def _is_final(old: str, new: str, *args: Any, **kwargs: Any) -> bool:
+    return new == "f"
+
+
+_RENAMING_FAILS = """
+import errno, os
+real = os.rename
+def rename(old, new, **options):
+    if new == "f":
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real(old, new, **options)
+os.rename = rename
+from trio_norman.cli import main
+main()
+"""
+
+
+async def test_F_02_renaming_fails_at_the_command_line(row: Row) -> None:
+    """Exit code 8, and the file is named. D0."""
+    row.plant("f", b"old")
+    row.contents["f"] = row.emulator.blob_content(SMALL, name="f")
+    listing = row.tree / "home" / "list"
+    listing.write_text(f"{row.url(size=SMALL, name='f', signed=False)}\tf\n")
+    words = ["fetch", str(listing), "--to", str(row.dest), "--force"]
+    async with row.attempt({"f": row.contents["f"]}) as attempt:
+        done = await trio.run_process(
+            [sys.executable, "-W", "error", "-c", _RENAMING_FAILS, *words],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=row.shell.environment(),
+            cwd=row.tree,
+        )
+    row.show("what it said", done.stderr + done.stdout)
+    assert done.returncode == 8
+    assert b"f: " in done.stderr
+    assert b"Traceback" not in done.stderr
+    row.expect_disk(attempt, disk="D0")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("durable", [False, True])
 @pytest.mark.parametrize("size", [SMALL, SIZE])
 async def test_F_02_closing_fails(
-    row: Row, size: int, durable: bool, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+    row: Row, size: int, durable: bool, overwrite: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LocalFileError before the name is given if nothing was synced; else success: the bytes are there. D0, D2."""
-    close = os.close
+    """LocalFileError or NoSpaceError before the name is given if nothing was synced; else success. D0, D2."""
+    close, kind = os.close, errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
     existing = "overwrite" if overwrite else "verify"
 
     def close_badly(fd: int) -> None:
         was_partial = is_partial(fd)
         close(fd)
         if was_partial:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close_badly)
@@ -161,7 +223,7 @@ async def test_F_02_closing_fails(
     if durable and (size == SIZE or not overwrite):
         row.expect(attempt, disk="D2", requests=1)
     else:
-        row.expect_error(attempt, errors.LocalFileError, disk="D0", requests=1)
+        row.expect_error(attempt, kind, disk="D0", requests=1)
 
 
 # ---- limited
