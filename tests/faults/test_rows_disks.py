@@ -132,7 +132,7 @@ async def test_F_02_syncing_in_the_middle_fails(row: Row, monkeypatch: pytest.Mo
 async def test_F_02_renaming_fails(
     row: Row, size: int, disk: str, existing: Any, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LocalFileError or NoSpaceError; the old file stays, the complete partial too, a small file's is removed. D1, D0."""
+    """LocalFileError or NoSpaceError; the old file stays, the complete partial too, a small one is removed. D1, D0."""
     kind = errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
     call = "link" if existing == "verify" else "rename"
     if existing == "overwrite":
