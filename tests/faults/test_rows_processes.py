@@ -10,17 +10,21 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import pytest
 import trio
 
 from tests.cli.commandline import COMMAND, Ended, read_all, read_line, wait_for_partial, wait_until
+from tests.destinations import until
 from tests.faults import trees
 from tests.faults.disks import calls_in, needs_root, strace
 from tests.faults.rows import Attempt, MiB, Row
 from tests.faults.trees import Expected
+from trio_norman import DownloadFinished, DownloadStarted, Source, download_many
 from trio_norman.emulator._emulator import sha256_of_content
+from trio_norman.transfer._model import Options
 
 SLOW = "rate=1m"
 
@@ -416,6 +420,42 @@ async def race(row: Row, rounds: int, under: Sequence[Sequence[str]] = ((), ()))
 async def test_P_05_two_processes(row: Row) -> None:
     """One does it; the other finds it done, or DestinationBusyError. D2."""
     await race(row, 2)
+
+
+async def another_is_quicker(row: Row, how: Literal["verify", "keep"], *sources: Source) -> Attempt:
+    """Download, and let another one finish ``f`` when the first request is under way."""
+    async with row.attempt({source.name: row.contents[source.name] for source in sources}) as attempt:
+        options = Options(max_connections=1, existing=how)
+        async with download_many(sources, row.dest, 1, on_event=attempt.events.append, **options) as downloads:
+            await until(lambda: len(row.emulator.requests.of("storage")) > 0)
+            row.plant("f", trees.bytes_of(row.contents["f"]))
+            attempt.results = {result.source.name: result async for result in downloads}
+    return attempt
+
+
+@pytest.mark.parametrize("how", ["verify", "keep"])
+async def test_P_05_another_is_quicker(row: Row, how: Literal["verify", "keep"]) -> None:
+    """What another one finishes before the first answer is not fetched again. D3."""
+    attempt = await another_is_quicker(row, how, row.source("hdelay=0.1", 3 * MiB))
+    row.expect(attempt, disk="D3", requests=2 - (how == "keep"))
+    assert attempt.result.received_bytes == 0
+    assert [type(event) for event in attempt.events] == [DownloadStarted, DownloadFinished]
+
+
+async def test_P_05_another_is_quicker_and_nothing_tells_a_digest(row: Row) -> None:
+    """What comes is compared with the file that is there; that it began is told once. D3."""
+    attempt = await another_is_quicker(row, "verify", row.source("hdelay=0.1&nodigest=1", 3 * MiB))
+    row.expect(attempt, disk="D3")
+    assert sum(isinstance(event, DownloadStarted) for event in attempt.events) == 1
+
+
+async def test_P_05_another_is_quicker_while_we_are_busy(row: Row) -> None:
+    """The same for a file that waits for its turn. D3."""
+    busy = row.source("hdelay=0.1", 5000, name="g")
+    attempt = await another_is_quicker(row, "verify", busy, row.source("", 3 * MiB, is_sized=True))
+    row.expect(attempt, "f", disk="D3", requests=2)  # of these one byte that brings the digest
+    row.expect(attempt, "g", disk="D2")
+    assert attempt.results["f"].received_bytes == 0
 
 
 @pytest.mark.soak
