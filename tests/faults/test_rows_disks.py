@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +16,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.faults.disks import failing, into_a_file, is_partial, mounted, needs_root
+from tests.cli.commandline import COMMAND
+from tests.faults.disks import calls_in, failing, into_a_file, is_partial, mounted, needs_root, strace
 from tests.faults.rows import MiB, Row
+from tests.faults.trees import partial_of
 from tests.transfer.conftest import PUMPS
 from trio_norman import Outcome, errors
 from trio_norman._wire import _pump
@@ -26,8 +30,9 @@ NOBODY = 65534
 
 
 @pytest.fixture(params=PUMPS)
-def each_pump(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def each_pump(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(_pump, "KINDS", PUMPS[request.param])
+    return str(request.param)
 
 
 # ---- full
@@ -323,12 +328,32 @@ async def test_F_04_a_missing_directory_is_made(row: Row) -> None:
 @pytest.mark.usefixtures("each_pump")
 async def test_F_04_read_only_in_the_middle(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """LocalFileError without another try; what was noted stays. D1."""
+    refused, sidecar = Counter[str](), partial_of(row.dest, "f")[1]
+
+    def read_only(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            if _is_of_a_file(call, args, kwargs) and (refused or (sidecar.exists() and row.held())):
+                refused[call.__name__] += 1
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return call(*args, **kwargs)
+
+        return refuse
+
+    data, rest = ("splice", "pwrite", "pwritev"), ("fsync", "fdatasync", "ftruncate", "fchmod", "utime")
     with monkeypatch.context() as patch:
-        for name in ("splice", "pwrite", "pwritev"):
-            only = into_a_file if name == "splice" else None
-            patch.setattr(os, name, failing(getattr(os, name), errno.EROFS, after=2, only=only))
-        attempt = await row.download("rate=30m", SIZE)
+        for name in (*data, *rest, "write", "unlink", "rename", "link"):
+            patch.setattr(os, name, read_only(getattr(os, name)))
+        attempt = await row.download("rate=10m", 3 * MiB)
         row.expect_error(attempt, errors.LocalFileError, disk="D1", requests=1)
+    assert row.held() > 0
+    assert refused.keys() & data
+    assert refused.keys() >= {"write", "utime"}  # the sidecar's last words
+
+
+def _is_of_a_file(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if call.__name__ == "splice":
+        return into_a_file(**kwargs)
+    return not isinstance(args[0], int) or stat.S_ISREG(os.fstat(args[0]).st_mode)
 
 
 async def _download(row: Row, dest: Path) -> None:
@@ -356,7 +381,7 @@ def short(call: Callable[..., int], most: int) -> Callable[..., int]:
 
 
 @pytest.mark.usefixtures("each_pump")
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, 2 * MiB])
 @pytest.mark.parametrize("most", [997, 65_521])
 async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Success, exact. D2."""
@@ -366,18 +391,19 @@ async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: py
         row.expect(await row.download(size=size), disk="D2", requests=1)
 
 
-@pytest.mark.usefixtures("each_pump")
-@pytest.mark.parametrize("size", [SMALL, SIZE])
-async def test_F_09_writes_that_must_be_made_again(row: Row, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Success, exact: every other write is told to come again. D2."""
-    calls = 0
+@pytest.mark.parametrize("size", [SMALL, 2 * MiB])
+async def test_F_09_writes_that_must_be_made_again(
+    row: Row, each_pump: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Success, exact: every other write to a file is told to come again. D2."""
+    calls = Counter[str]()
 
     def come_again(call: Callable[..., int]) -> Callable[..., int]:
         def write(*args: Any, **kwargs: Any) -> int:
-            nonlocal calls
-            calls += 1
-            if calls % 2 and (call.__name__ != "splice" or into_a_file(**kwargs)):
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            if call.__name__ != "splice" or into_a_file(**kwargs):
+                calls[call.__name__] += 1
+                if calls[call.__name__] % 2:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             return call(*args, **kwargs)
 
         return write
@@ -386,3 +412,28 @@ async def test_F_09_writes_that_must_be_made_again(row: Row, size: int, monkeypa
         for name in ("pwrite", "pwritev", "splice"):
             patch.setattr(os, name, come_again(getattr(os, name)))
         row.expect(await row.download(size=size), disk="D2", requests=1)
+    by = {"splice": "splice", "buffer": "pwrite", "portable": "pwritev"}[each_pump]
+    assert calls["pwritev" if size == SMALL else by] > 1
+
+
+async def test_F_09_writes_that_a_signal_interrupts(row: Row, tmp_path: Path) -> None:
+    """Success, exact: the interpreter makes a call again that the system has interrupted (PEP 475). D2."""
+    log, listing, names = tmp_path / "calls", row.tree / "home" / "list", {"f": 2 * MiB, "g": SMALL}
+    listing.write_text("".join(f"{row.url('', names[name], name=name, signed=False)}\t{name}\n" for name in names))
+    calls = "splice,pwrite64,pwritev,pwritev2"
+    interrupted = strace(log, "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=1+2")
+    files = {name: row.emulator.blob_content(size, name=name) for name, size in names.items()}
+    async with row.attempt(files) as attempt:
+        done = await trio.run_process(
+            [*interrupted, *COMMAND, "fetch", str(listing), "--to", str(row.dest)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=row.shell.environment(),
+            cwd=row.tree,
+        )
+    row.show("what it said", done.stderr + done.stdout)
+    row.expect_all(attempt, disk="D2", requests=2)
+    injected = [call for call in calls_in(log, *calls.split(",")) if "INJECTED" in call]
+    assert any(".f.part>, [" in call for call in injected)
+    assert any(call.startswith("pwritev") for call in injected)

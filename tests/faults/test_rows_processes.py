@@ -224,7 +224,7 @@ async def test_P_02_the_order_on_disk(row: Row, tmp_path: Path) -> None:
     size = 70 * MiB  # a durable download syncs every 64
     log = tmp_path / "calls"
     listing = list_of(row, ("f", "", size))
-    calls = "pwrite64,pwritev,splice,write,fdatasync,fsync,renameat,renameat2,linkat,unlinkat,flock,fcntl"
+    calls = "pwrite64,pwritev,pwritev2,splice,write,fdatasync,fsync,renameat,renameat2,linkat,unlinkat,flock,fcntl"
     words = [
         *strace(log, "-s", "4000", "-e", f"trace={calls}"),
         *COMMAND,
@@ -573,17 +573,17 @@ async def test_P_05_two_processes_twenty_times(row: Row) -> None:
     await race(row, 20, "12m")
 
 
-_WRITING = re.compile(r"splice\(.*\.f\.part>, \[|pwrite(?:64|v)\(\d+<[^>]*\.f\.part>")
+_WRITING = re.compile(r"splice\(.*\.f\.part>, \[|pwrite(?:64|v2?)\(\d+<[^>]*\.f\.part>")
 
 
 async def test_P_05_two_processes_without_locks(row: Row, tmp_path: Path) -> None:
     """The same where locks do nothing; they are never asked for, and one partial has one writer. D2."""
     logs = [tmp_path / "one", tmp_path / "other"]
-    neutral = ["-e", "trace=flock,fcntl,splice,pwrite64,pwritev", "-e", "inject=flock:retval=0"]
+    neutral = ["-e", "trace=flock,fcntl,splice,pwrite64,pwritev,pwritev2", "-e", "inject=flock:retval=0"]
     await race(row, 1, "4m", [strace(log, *neutral) for log in logs])
     writers = 0
     for log in logs:
-        calls = calls_in(log, "flock", "fcntl", "splice", "pwrite64", "pwritev")
+        calls = calls_in(log, "flock", "fcntl", "splice", "pwrite64", "pwritev", "pwritev2")
         assert calls
         assert [call for call in calls if call.startswith("flock") or "LK" in call] == []
         writers += any(_WRITING.search(call) for call in calls)
