@@ -25,7 +25,7 @@ from trio_norman import Outcome, errors
 from trio_norman._wire import _pump
 
 SIZE = 5 * MiB
-SMALL = 100_000
+SMALL, LARGE = 100_000, 2 * MiB
 NOBODY = 65534
 
 
@@ -108,7 +108,7 @@ async def test_F_01_no_room_for_the_sidecar(row: Row, is_torn: bool, monkeypatch
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_F_02_syncing_fails(row: Row, code: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """LocalFileError or NoSpaceError; bytes that could not be synced are not trusted. D0."""
     kind = errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
@@ -132,7 +132,7 @@ async def test_F_02_syncing_in_the_middle_fails(row: Row, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("existing", ["verify", "overwrite"])
-@pytest.mark.parametrize(("size", "disk"), [(SMALL, "D0"), (SIZE, "D1")])
+@pytest.mark.parametrize(("size", "disk"), [(SMALL, "D0"), (LARGE, "D1")])
 @pytest.mark.rows("F-14")
 async def test_F_02_renaming_fails(
     row: Row, size: int, disk: str, existing: Any, code: int, monkeypatch: pytest.MonkeyPatch
@@ -208,7 +208,7 @@ async def test_F_02_renaming_fails_at_the_command_line(row: Row) -> None:
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("durable", [False, True])
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_F_02_closing_fails(
     row: Row, size: int, durable: bool, overwrite: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +225,7 @@ async def test_F_02_closing_fails(
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close_badly)
         attempt = await row.download(size=size, durable=durable, existing=existing)
-    if durable and (size == SIZE or not overwrite):
+    if durable and (size == LARGE or not overwrite):
         row.expect(attempt, disk="D2", requests=1)
     else:
         row.expect_error(attempt, kind, disk="D0", requests=1)
@@ -381,7 +381,7 @@ def short(call: Callable[..., int], most: int) -> Callable[..., int]:
 
 
 @pytest.mark.usefixtures("each_pump")
-@pytest.mark.parametrize("size", [SMALL, 2 * MiB])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("most", [997, 65_521])
 async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Success, exact. D2."""
@@ -391,7 +391,7 @@ async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: py
         row.expect(await row.download(size=size), disk="D2", requests=1)
 
 
-@pytest.mark.parametrize("size", [SMALL, 2 * MiB])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_F_09_writes_that_must_be_made_again(
     row: Row, each_pump: str, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
