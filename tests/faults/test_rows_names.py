@@ -15,7 +15,7 @@ import trio
 from tests.destinations import bytes_of, sha256_of, until
 from tests.faults.disks import needs_root
 from tests.faults.rows import MiB, Row
-from trio_norman import Source, download_many, errors
+from trio_norman import DownloadAdvanced, Source, download_many, errors
 
 SIZES = pytest.mark.parametrize("size", [5000, 3 * MiB], ids=["small", "large"])
 EXISTING = pytest.mark.parametrize("existing", ["verify", "overwrite"])
@@ -186,12 +186,21 @@ async def test_F_11_a_file_appears_and_is_replaced(row: Row, size: int) -> None:
 @SIZES
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o027])
 async def test_F_13_the_umask(row: Row, size: int, umask: int) -> None:
-    """Success: the file's mode is what the umask says. D2."""
-    before = os.umask(umask)
+    """Success: the file's mode is what the umask says; before it is complete, only its owner can read it. D2."""
+    before, modes = os.umask(umask), set[int]()
+
+    def look(event: object) -> None:
+        if isinstance(event, DownloadAdvanced):
+            modes.update(stat.S_IMODE(path.stat().st_mode) for path in row.dest.iterdir())
+
     try:
-        row.expect(await row.download(size=size), disk="D2", requests=1)
+        async with row.attempt({"f": row.emulator.blob_content(size, name="f")}) as attempt:
+            async with download_many([row.source("", size)], row.dest, max_connections=1, on_event=look) as downloads:
+                attempt.results["f"] = await anext(downloads)
+        row.expect(attempt, disk="D2", requests=1)
     finally:
         os.umask(before)
+    assert modes == ({0o600} if size > MiB else set())
     assert stat.S_IMODE((row.dest / "f").stat().st_mode) == 0o666 & ~umask
 
 
