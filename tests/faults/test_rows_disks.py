@@ -5,27 +5,34 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import stat
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from tests.faults.disks import failing, into_a_file, is_partial, mounted, needs_root
+from tests.cli.commandline import COMMAND
+from tests.faults.disks import calls_in, failing, into_a_file, is_partial, mounted, needs_root, strace
 from tests.faults.rows import MiB, Row
+from tests.faults.trees import partial_of
 from tests.transfer.conftest import PUMPS
 from trio_norman import Outcome, errors
 from trio_norman._wire import _pump
 
 SIZE = 5 * MiB
-SMALL = 100_000
+SMALL, LARGE = 100_000, 2 * MiB
 NOBODY = 65534
 
 
 @pytest.fixture(params=PUMPS)
-def each_pump(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def each_pump(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(_pump, "KINDS", PUMPS[request.param])
+    return str(request.param)
 
 
 # ---- full
@@ -101,7 +108,7 @@ async def test_F_01_no_room_for_the_sidecar(row: Row, is_torn: bool, monkeypatch
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_F_02_syncing_fails(row: Row, code: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """LocalFileError or NoSpaceError; bytes that could not be synced are not trusted. D0."""
     kind = errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
@@ -123,45 +130,105 @@ async def test_F_02_syncing_in_the_middle_fails(row: Row, monkeypatch: pytest.Mo
         assert attempt.result.received_bytes < 80 * MiB
 
 
-@pytest.mark.parametrize(("size", "disk"), [(SMALL, "D0"), (SIZE, "D1")])
-async def test_F_02_renaming_fails(row: Row, size: int, disk: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LocalFileError; the complete partial is kept, a small file is not. D1, D0."""
-
-    def is_final(*args: Any, **kwargs: Any) -> bool:
-        return bool(args[1] == "f")
-
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("existing", ["verify", "overwrite"])
+@pytest.mark.parametrize(("size", "disk"), [(SMALL, "D0"), (LARGE, "D1")])
+@pytest.mark.rows("F-14")
+async def test_F_02_renaming_fails(
+    row: Row, size: int, disk: str, existing: Any, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LocalFileError or NoSpaceError; the old file stays, the complete partial too, a small one is removed. D1, D0."""
+    kind = errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
+    call = "link" if existing == "verify" else "rename"
+    if existing == "overwrite":
+        row.plant("f", b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "link", failing(os.link, errno.EIO, only=is_final))
-        attempt = await row.download(size=size)
-        row.expect_error(attempt, errors.LocalFileError, disk=disk, requests=1)
-    again = await row.download(size=size)
+        patch.setattr(os, call, failing(getattr(os, call), code, only=_is_final))
+        attempt = await row.download(size=size, existing=existing)
+        row.expect_error(attempt, kind, disk=disk, requests=1)
+    again = await row.download(size=size, existing=existing)
     row.expect(again, disk="D2", requests=1)
     assert again.result.received_bytes <= SMALL + 1
 
 
+@pytest.mark.rows("F-14")
+async def test_F_02_naming_fails_where_all_files_have_names(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LocalFileError; nothing is left of a small file where one cannot be written without a name. D0, then D2."""
+
+    def is_nameless(path: object, flags: int, *args: Any, **kwargs: Any) -> bool:
+        return flags & os.O_TMPFILE == os.O_TMPFILE
+
+    monkeypatch.setattr(os, "open", failing(os.open, errno.EOPNOTSUPP, only=is_nameless))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", failing(os.link, errno.EIO, only=_is_final))
+        row.expect_error(await row.download(size=SMALL), errors.LocalFileError, disk="D0", requests=1)
+    row.expect(await row.download(size=SMALL), disk="D2", requests=1)
+
+
+def _is_final(old: str, new: str, *args: Any, **kwargs: Any) -> bool:
+    return new == "f"
+
+
+_RENAMING_FAILS = """
+import errno, os
+real = os.rename
+def rename(old, new, **options):
+    if new == "f":
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    real(old, new, **options)
+os.rename = rename
+from trio_norman.cli import main
+main()
+"""
+
+
+async def test_F_02_renaming_fails_at_the_command_line(row: Row) -> None:
+    """Exit code 8, and the file is named. D0."""
+    row.plant("f", b"old")
+    row.contents["f"] = row.emulator.blob_content(SMALL, name="f")
+    listing = row.tree / "home" / "list"
+    listing.write_text(f"{row.url(size=SMALL, name='f', signed=False)}\tf\n")
+    words = ["fetch", str(listing), "--to", str(row.dest), "--force"]
+    async with row.attempt({"f": row.contents["f"]}) as attempt:
+        done = await trio.run_process(
+            [sys.executable, "-W", "error", "-c", _RENAMING_FAILS, *words],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=row.shell.environment(),
+            cwd=row.tree,
+        )
+    row.show("what it said", done.stderr + done.stdout)
+    assert done.returncode == 8
+    assert b"f: " in done.stderr
+    assert b"Traceback" not in done.stderr
+    row.expect_disk(attempt, disk="D0")
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("durable", [False, True])
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_F_02_closing_fails(
-    row: Row, size: int, durable: bool, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+    row: Row, size: int, durable: bool, overwrite: bool, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """LocalFileError before the name is given if nothing was synced; else success: the bytes are there. D0, D2."""
-    close = os.close
+    """LocalFileError or NoSpaceError before the name is given if nothing was synced; else success. D0, D2."""
+    close, kind = os.close, errors.LocalFileError if code == errno.EIO else errors.NoSpaceError
     existing = "overwrite" if overwrite else "verify"
 
     def close_badly(fd: int) -> None:
         was_partial = is_partial(fd)
         close(fd)
         if was_partial:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "close", close_badly)
         attempt = await row.download(size=size, durable=durable, existing=existing)
-    if durable and (size == SIZE or not overwrite):
+    if durable and (size == LARGE or not overwrite):
         row.expect(attempt, disk="D2", requests=1)
     else:
-        row.expect_error(attempt, errors.LocalFileError, disk="D0", requests=1)
+        row.expect_error(attempt, kind, disk="D0", requests=1)
 
 
 # ---- limited
@@ -261,12 +328,32 @@ async def test_F_04_a_missing_directory_is_made(row: Row) -> None:
 @pytest.mark.usefixtures("each_pump")
 async def test_F_04_read_only_in_the_middle(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """LocalFileError without another try; what was noted stays. D1."""
+    refused, sidecar = Counter[str](), partial_of(row.dest, "f")[1]
+
+    def read_only(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(*args: Any, **kwargs: Any) -> Any:
+            if _is_of_a_file(call, args, kwargs) and (refused or (sidecar.exists() and row.held())):
+                refused[call.__name__] += 1
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            return call(*args, **kwargs)
+
+        return refuse
+
+    data, rest = ("splice", "pwrite", "pwritev"), ("fsync", "fdatasync", "ftruncate", "fchmod", "utime")
     with monkeypatch.context() as patch:
-        for name in ("splice", "pwrite", "pwritev"):
-            only = into_a_file if name == "splice" else None
-            patch.setattr(os, name, failing(getattr(os, name), errno.EROFS, after=2, only=only))
-        attempt = await row.download("rate=30m", SIZE)
+        for name in (*data, *rest, "write", "unlink", "rename", "link"):
+            patch.setattr(os, name, read_only(getattr(os, name)))
+        attempt = await row.download("rate=10m", 3 * MiB)
         row.expect_error(attempt, errors.LocalFileError, disk="D1", requests=1)
+    assert row.held() > 0
+    assert refused.keys() & data
+    assert refused.keys() >= {"write", "utime"}  # the sidecar's last words
+
+
+def _is_of_a_file(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    if call.__name__ == "splice":
+        return into_a_file(**kwargs)
+    return not isinstance(args[0], int) or stat.S_ISREG(os.fstat(args[0]).st_mode)
 
 
 async def _download(row: Row, dest: Path) -> None:
@@ -294,7 +381,7 @@ def short(call: Callable[..., int], most: int) -> Callable[..., int]:
 
 
 @pytest.mark.usefixtures("each_pump")
-@pytest.mark.parametrize("size", [SMALL, SIZE])
+@pytest.mark.parametrize("size", [SMALL, LARGE])
 @pytest.mark.parametrize("most", [997, 65_521])
 async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Success, exact. D2."""
@@ -304,18 +391,19 @@ async def test_F_09_short_writes(row: Row, most: int, size: int, monkeypatch: py
         row.expect(await row.download(size=size), disk="D2", requests=1)
 
 
-@pytest.mark.usefixtures("each_pump")
-@pytest.mark.parametrize("size", [SMALL, SIZE])
-async def test_F_09_writes_that_must_be_made_again(row: Row, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Success, exact: every other write is told to come again. D2."""
-    calls = 0
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_F_09_writes_that_must_be_made_again(
+    row: Row, each_pump: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Success, exact: every other write to a file is told to come again. D2."""
+    calls = Counter[str]()
 
     def come_again(call: Callable[..., int]) -> Callable[..., int]:
         def write(*args: Any, **kwargs: Any) -> int:
-            nonlocal calls
-            calls += 1
-            if calls % 2 and (call.__name__ != "splice" or into_a_file(**kwargs)):
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            if call.__name__ != "splice" or into_a_file(**kwargs):
+                calls[call.__name__] += 1
+                if calls[call.__name__] % 2:
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             return call(*args, **kwargs)
 
         return write
@@ -324,3 +412,28 @@ async def test_F_09_writes_that_must_be_made_again(row: Row, size: int, monkeypa
         for name in ("pwrite", "pwritev", "splice"):
             patch.setattr(os, name, come_again(getattr(os, name)))
         row.expect(await row.download(size=size), disk="D2", requests=1)
+    by = {"splice": "splice", "buffer": "pwrite", "portable": "pwritev"}[each_pump]
+    assert calls["pwritev" if size == SMALL else by] > 1
+
+
+async def test_F_09_writes_that_a_signal_interrupts(row: Row, tmp_path: Path) -> None:
+    """Success, exact: the interpreter makes a call again that the system has interrupted (PEP 475). D2."""
+    log, listing, names = tmp_path / "calls", row.tree / "home" / "list", {"f": 2 * MiB, "g": SMALL}
+    listing.write_text("".join(f"{row.url('', names[name], name=name, signed=False)}\t{name}\n" for name in names))
+    calls = "splice,pwrite64,pwritev,pwritev2"
+    interrupted = strace(log, "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=1+2")
+    files = {name: row.emulator.blob_content(size, name=name) for name, size in names.items()}
+    async with row.attempt(files) as attempt:
+        done = await trio.run_process(
+            [*interrupted, *COMMAND, "fetch", str(listing), "--to", str(row.dest)],
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+            env=row.shell.environment(),
+            cwd=row.tree,
+        )
+    row.show("what it said", done.stderr + done.stdout)
+    row.expect_all(attempt, disk="D2", requests=2)
+    injected = [call for call in calls_in(log, *calls.split(",")) if "INJECTED" in call]
+    assert any(".f.part>, [" in call for call in injected)
+    assert any(call.startswith("pwritev") for call in injected)

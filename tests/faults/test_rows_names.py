@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import trio
 from tests.destinations import bytes_of, sha256_of, until
 from tests.faults.disks import needs_root
 from tests.faults.rows import MiB, Row
-from trio_norman import Source, download_many, errors
+from trio_norman import DownloadAdvanced, Source, download_many, errors
 
 SIZES = pytest.mark.parametrize("size", [5000, 3 * MiB], ids=["small", "large"])
 EXISTING = pytest.mark.parametrize("existing", ["verify", "overwrite"])
@@ -133,29 +133,51 @@ async def test_F_07_a_link_is_there_and_is_replaced(row: Row, target: str, size:
     assert aim.exists() == (target != "dangling")
 
 
+_UNHURRIED = {5000: "hdelay=0.1", 3 * MiB: "rate=20m"}
+
+
+def _has_begun(row: Row, size: int) -> Callable[[], bool]:
+    """Tell whether a file is under way: a small one has no partial."""
+    if size < MiB:
+        return lambda: len(row.emulator.requests.of("storage")) > 0
+    return lambda: (row.dest / ".f.part").exists()
+
+
 @SIZES
 async def test_F_11_a_file_appears(row: Row, size: int) -> None:
     """DestinationExistsError at the end; what was fetched stays as a partial, if it had one. D1, D0."""
     files = {"f": row.emulator.blob_content(size, name="f")}
     async with (
         row.attempt(files) as attempt,
-        download_many([row.source("hdelay=0.1", size)], row.dest, max_connections=1) as downloads,
+        download_many([row.source(_UNHURRIED[size], size)], row.dest, max_connections=1) as downloads,
     ):
-        await until(lambda: len(row.emulator.requests.of("storage")) > 0)
+        await until(_has_begun(row, size))
         row.plant("f", b"quicker")
         attempt.results["f"] = await anext(downloads)
     disk = "D0" if size < MiB else "D1"
     row.expect_error(attempt, errors.DestinationExistsError, disk=disk, requests=1)
 
 
+async def test_F_11_a_file_appears_before_the_first_answer(row: Row) -> None:
+    """DestinationExistsError without a body. D0."""
+    async with row.attempt({"f": row.emulator.blob_content(3 * MiB, name="f")}) as attempt:
+        source = row.source("hdelay=0.1", 3 * MiB)
+        async with download_many([source], row.dest, max_connections=1) as downloads:
+            await until(_has_begun(row, 0))
+            row.plant("f", b"quicker")
+            attempt.results["f"] = await anext(downloads)
+    row.expect_error(attempt, errors.DestinationExistsError, disk="D0", requests=2)
+    assert attempt.result.received_bytes == 0
+
+
 @SIZES
 async def test_F_11_a_file_appears_and_is_replaced(row: Row, size: int) -> None:
     """Success. D2."""
     files = {"f": row.emulator.blob_content(size, name="f")}
-    source = row.source("hdelay=0.1", size)
+    source = row.source(_UNHURRIED[size], size)
     async with row.attempt(files) as attempt:
         async with download_many([source], row.dest, max_connections=1, existing="overwrite") as downloads:
-            await until(lambda: len(row.emulator.requests.of("storage")) > 0)
+            await until(_has_begun(row, size))
             row.plant("f", b"quicker")
             attempt.results["f"] = await anext(downloads)
     row.expect(attempt, disk="D2", requests=1)
@@ -164,12 +186,21 @@ async def test_F_11_a_file_appears_and_is_replaced(row: Row, size: int) -> None:
 @SIZES
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o027])
 async def test_F_13_the_umask(row: Row, size: int, umask: int) -> None:
-    """Success: the file's mode is what the umask says. D2."""
-    before = os.umask(umask)
+    """Success: the file's mode is what the umask says; before it is complete, only its owner can read it. D2."""
+    before, modes = os.umask(umask), set[int]()
+
+    def look(event: object) -> None:
+        if isinstance(event, DownloadAdvanced):
+            modes.update(stat.S_IMODE(path.stat().st_mode) for path in row.dest.iterdir())
+
     try:
-        row.expect(await row.download(size=size), disk="D2", requests=1)
+        async with row.attempt({"f": row.emulator.blob_content(size, name="f")}) as attempt:
+            async with download_many([row.source("", size)], row.dest, max_connections=1, on_event=look) as downloads:
+                attempt.results["f"] = await anext(downloads)
+        row.expect(attempt, disk="D2", requests=1)
     finally:
         os.umask(before)
+    assert modes == ({0o600} if size > MiB else set())
     assert stat.S_IMODE((row.dest / "f").stat().st_mode) == 0o666 & ~umask
 
 

@@ -8,19 +8,26 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import pytest
 import trio
 
 from tests.cli.commandline import COMMAND, Ended, read_all, read_line, wait_for_partial, wait_until
+from tests.destinations import until
 from tests.faults import trees
 from tests.faults.disks import calls_in, needs_root, strace
+from tests.faults.partials import journal_of, plant_partial, spans
 from tests.faults.rows import Attempt, MiB, Row
 from tests.faults.trees import Expected
+from trio_norman import DownloadFinished, DownloadStarted, Source, download_many
+from trio_norman._sansio.heads import Version
 from trio_norman.emulator._emulator import sha256_of_content
+from trio_norman.transfer._model import Options
 
 SLOW = "rate=1m"
 
@@ -49,6 +56,23 @@ async def last_words(process: trio.Process) -> bytes:
     return said
 
 
+async def tell(process: trio.Process, number: signal.Signals) -> tuple[int, float]:
+    """Send a signal; return the exit code, and how many seconds later it came than a program that does nothing ends."""
+    told_at, idle = trio.current_time(), 0.0
+
+    async def do_nothing() -> None:
+        nonlocal idle
+        await trio.run_process([sys.executable, "-I", "-S", "-c", "pass"])
+        idle = trio.current_time() - told_at
+
+    async with trio.open_nursery() as nursery:
+        process.send_signal(number)
+        nursery.start_soon(do_nothing)
+        code = await process.wait()
+        took = trio.current_time() - told_at
+    return code, took - idle
+
+
 def contents_of(row: Row, *objects: tuple[str, str, int]) -> dict[str, Expected | None]:
     return {name: row.emulator.blob_content(size, name=name) for name, _, size in objects}
 
@@ -60,12 +84,30 @@ async def fetch(row: Row, listing: Path, *words: str) -> Ended:
 def intact(row: Row, attempt: Attempt) -> None:
     """Whatever was cut off: each final name is complete or not there, and each noted byte is right."""
     for name, expected in attempt.files.items():
-        complete = trees.faults_of("D2", row.dest, name, attempt.before, expected)
-        part, sidecar = trees.partial_of(row.dest, name)
-        if (row.dest / name).exists():
+        final, (part, sidecar) = row.dest / name, trees.partial_of(row.dest, name)
+        now = {final: trees.Entry.of(final)} if final.exists() else {}
+        if now:
+            complete = trees.faults_of("D2", row.dest, name, attempt.before, expected)
             assert [fault for fault in complete if not fault.startswith("there is")] == []
         if sidecar.exists() and part.exists() and trees.held_bytes(row.dest, name):
-            assert trees.faults_of("D1", row.dest, name, {row.dest / name: None}, expected)[1:] == []  # type: ignore[dict-item]
+            wrong = trees.faults_of("D1", row.dest, name, now, expected)
+            if expected is not None and part.stat().st_size == trees.size_of(expected):  # it may be about to be named
+                wrong = [fault for fault in wrong if fault != f"{part.name} is not private"]
+            assert wrong == []
+
+
+@pytest.mark.parametrize("is_complete", [False, True])
+async def test_P_01_a_note_over_missing_bytes_is_noticed(row: Row, is_complete: bool) -> None:
+    """What these tests say after each kill can fail: a sidecar notes bytes that the partial does not hold."""
+    whole = trees.bytes_of(row.emulator.blob_content(100_000, name="f"))
+    async with row.attempt({"f": whole}) as attempt:
+        if is_complete:
+            row.plant("f", whole)
+        for data, is_right in ((whole[:50_000], True), (bytes(50_000), False)):
+            plant_partial(row, data, journal_of("an earlier run", Version(), spans(0, 50_000)))
+            with nullcontext() if is_right else pytest.raises(AssertionError, match="the partial holds other bytes"):
+                intact(row, attempt)
+    attempt.unjudged.clear()
 
 
 # ---- killed
@@ -86,11 +128,9 @@ class Killing:
         async with self.row.shell.start(*words) as process:
             with trio.move_on_after(self.luck.uniform(0, self.longest)):
                 await process.wait()
-            told_at = trio.current_time()
-            if process.poll() is None:
-                process.send_signal(self.number)
-            code = await process.wait()
-            took = trio.current_time() - told_at
+            code, took = process.poll(), 0.0
+            if code is None:
+                code, took = await tell(process, self.number)
             said = await last_words(process)
         self.row.show("what it said", said)
         return code, said, took
@@ -184,7 +224,7 @@ async def test_P_02_the_order_on_disk(row: Row, tmp_path: Path) -> None:
     size = 70 * MiB  # a durable download syncs every 64
     log = tmp_path / "calls"
     listing = list_of(row, ("f", "", size))
-    calls = "pwrite64,pwritev,splice,write,fdatasync,fsync,renameat,renameat2,linkat,unlinkat,flock,fcntl"
+    calls = "pwrite64,pwritev,pwritev2,splice,write,fdatasync,fsync,renameat,renameat2,linkat,unlinkat,flock,fcntl"
     words = [
         *strace(log, "-s", "4000", "-e", f"trace={calls}"),
         *COMMAND,
@@ -201,6 +241,7 @@ async def test_P_02_the_order_on_disk(row: Row, tmp_path: Path) -> None:
         )
         assert done.returncode == 0, done.stderr.decode()
     row.expect(attempt, disk="D2", requests=1)
+    (row.dest / "f").unlink()  # to search it for secrets takes longer than all else
     written, synced, notes = 0, 0, 0
     for call in calls_in(log, *calls.split(",")):
         assert call.split("(")[0] != "flock"
@@ -237,14 +278,12 @@ async def test_P_03_a_signal(row: Row, number: signal.Signals, code: int) -> Non
     async with row.attempt(contents_of(row, *objects), within=20) as attempt:
         async with row.shell.start("fetch", list_of(row, *objects), "--to", row.dest) as process:
             await wait_for_partial(row.dest, at_least=1)
-            process.send_signal(number)
-            told_at = trio.current_time()
-            assert await process.wait() == code
-            took = trio.current_time() - told_at
+            ended_with, took = await tell(process, number)
             said = (await last_words(process)).decode()
     row.show("what it said", said)
     row.expect_disk(attempt, disk="D1")
-    assert took < 2  # a second, and what a busy machine adds
+    assert ended_with == code
+    assert took < 1
     assert said.splitlines()[-1].startswith("stopped by ")
     assert "same line again" in said
     assert "Traceback" not in said
@@ -252,8 +291,8 @@ async def test_P_03_a_signal(row: Row, number: signal.Signals, code: int) -> Non
 
 @pytest.mark.rows("P-04")
 async def test_P_03_nobody_reads_on(row: Row) -> None:
-    """Exit code 141 and no traceback, as of ``... | head -1``. D2 of the line that was read, D1."""
-    objects = [("f", "", 2000), ("g", "", 3000), ("h", "rate=500k&hdelay=0.3", 3 * MiB)]
+    """Exit code 141 and no traceback, as of ``... | head -1``. D2 of what was told or was to be told, D1."""
+    objects = [("f", "", 2000), ("g", "hdelay=0.6", 3000), ("h", "rate=500k", 3 * MiB)]
     async with row.attempt(contents_of(row, *objects), within=20) as attempt:
         async with row.shell.start("fetch", list_of(row, *objects), "--to", row.dest, "--json") as process:
             await read_line(process.stdout)
@@ -265,18 +304,27 @@ async def test_P_03_nobody_reads_on(row: Row) -> None:
     row.show("what it said", said)
     assert b"Traceback" not in said
     for name in ("f", "g"):
-        row.expect_disk(attempt, name, disk="D0 D2")
-    row.expect_disk(attempt, "h", disk="D0 D1 D2")
+        row.expect_disk(attempt, name, disk="D2")
+    row.expect_disk(attempt, "h", disk="D1")
 
 
 _SLOW_SYNC = """
-import os, sys, time
-real = os.fsync
+import os, signal, sys, time
+def mark(name):
+    open(os.environ[name], "w").close()
+real_fsync, real_signal = os.fsync, signal.signal
 def slow(fd):
-    open(os.environ["SYNCING"], "w").close()
-    time.sleep(0.7)
-    real(fd)
-os.fsync = slow
+    if not os.path.exists(os.environ["SYNCING"]):
+        mark("SYNCING")
+        time.sleep(float(os.environ["SECONDS"]))
+        mark("SYNCED")
+    real_fsync(fd)
+def listen(number, handler):
+    before = real_signal(number, handler)
+    if os.path.exists(os.environ["SYNCING"]):
+        mark("TOLD")
+    return before
+os.fsync, signal.signal = slow, listen
 from trio_norman.cli import main
 main()
 """
@@ -286,30 +334,75 @@ main()
 async def test_P_04_interrupted_while_it_syncs(row: Row, times: int, tmp_path: Path) -> None:
     """Exit code 130: one Ctrl-C waits for the disk and tells the truth, a second one does not wait. D1, D2."""
     objects = [("f", "", 3 * MiB)]
-    syncing = tmp_path / "syncing"
-    environment = row.shell.environment(SYNCING=str(syncing))
+    marks = {name: tmp_path / name for name in ("SYNCING", "SYNCED", "TOLD")}
+    seconds = "0.3" if times == 1 else "5"
+    environment = row.shell.environment(SECONDS=seconds, **{name: str(path) for name, path in marks.items()})
     words = [sys.executable, "-c", _SLOW_SYNC, "fetch", str(list_of(row, *objects)), "--to", str(row.dest)]
     async with row.attempt(contents_of(row, *objects), within=20) as attempt:
-        async with trio.open_nursery() as nursery:
-            run = functools.partial(
-                trio.run_process, words, check=False, stderr=subprocess.PIPE, env=environment, cwd=row.tree
-            )
-            process: trio.Process = await nursery.start(run)
-            await wait_until(syncing.exists)
-            for _ in range(times):
+        async with started(row, words, environment) as process:
+            await wait_until(marks["SYNCING"].exists)
+            if times == 2:
                 process.send_signal(signal.SIGINT)
-                await trio.sleep(0.1)  # two signals at the same instant are one
-            with trio.fail_after(5):
-                assert await process.wait() == 130
-            assert b"Traceback" not in await last_words(process)
+                await wait_until(marks["TOLD"].exists)  # two signals at the same instant are one
+            code, took = await tell(process, signal.SIGINT)
+            said = (await last_words(process)).decode()
+    row.show("what it said", said)
+    assert code == 130
+    assert took < 1
+    assert marks["SYNCED"].exists() == (times == 1)
     if times == 1:
         row.expect_disk(attempt, disk="D1 D2")
+        (line,) = said.splitlines()
+        assert line.startswith("stopped by Ctrl-C")
+        assert "same line again" in line
     else:  # what is in a thread is not waited for: a partial whose owner is gone
+        assert said == ""
         intact(row, attempt)
         attempt.unjudged.clear()
     ended = await fetch(row, list_of(row, *objects))
     assert ended.code == 0
     assert sorted(path.name for path in row.dest.iterdir()) == ["f"]
+
+
+_SLOW_END = """
+import atexit, os, time
+def linger():
+    open(os.environ["ENDING"], "w").close()
+    time.sleep(5)
+atexit.register(linger)
+from trio_norman.cli import main
+main()
+"""
+
+
+async def test_P_04_interrupted_while_it_ends(row: Row, tmp_path: Path) -> None:
+    """Exit code 130 at once, without a word: all was done. D2."""
+    objects, ending = [("f", "", 3000)], tmp_path / "ending"
+    words = [sys.executable, "-c", _SLOW_END, "fetch", str(list_of(row, *objects)), "--to", str(row.dest)]
+    async with row.attempt(contents_of(row, *objects), within=20) as attempt:
+        async with started(row, words, row.shell.environment(ENDING=str(ending))) as process:
+            await wait_until(ending.exists)
+            code, took = await tell(process, signal.SIGINT)
+            said = (await last_words(process)).decode()
+    row.show("what it said", said)
+    row.expect_disk(attempt, disk="D2")
+    assert (code, took < 1) == (130, True)
+    assert "Traceback" not in said
+
+
+@asynccontextmanager
+async def started(row: Row, words: Sequence[str], environment: dict[str, str]) -> AsyncIterator[trio.Process]:
+    """Start a program that is no plain command line."""
+    run = functools.partial(
+        trio.run_process, words, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(functools.partial(run, cwd=row.tree))
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 async def interrupted(row: Row, rounds: int) -> None:
@@ -334,7 +427,7 @@ async def interrupted(row: Row, rounds: int) -> None:
         assert ended.code == 0
     print(f"\nM-13: {rounds} interrupts, {python_was_stopped} before our code, the longest return took {slowest:.2f} s")
     row.expect_all(attempt, disk="D2")
-    assert slowest < 2.5
+    assert slowest < 1
     assert python_was_stopped <= 1 + rounds / 5
 
 
@@ -359,14 +452,12 @@ async def test_M_04_interrupted_with_ten_thousand_items_waiting(row: Row) -> Non
         async with row.shell.start("fetch", listing, "--to", row.dest, "-j", "8") as process:
             await wait_until(lambda: len(list(row.dest.glob(".*.part"))) == 8)
             await wait_for_partial(row.dest, at_least=1)
-            process.send_signal(signal.SIGINT)
-            told_at = trio.current_time()
-            assert await process.wait() == 130
-            took = trio.current_time() - told_at
+            code, took = await tell(process, signal.SIGINT)
             said = await last_words(process)
     row.show("what it said", said)
     assert b"Traceback" not in said
-    assert took < 2  # a second, and what a busy machine adds
+    assert code == 130
+    assert took < 1
     begun = {path.name[1:].removesuffix(".part") for path in row.dest.glob(".*.part")}
     assert 1 <= len(begun) <= 8  # of those that had received nothing yet nothing is left
     for name in begun:
@@ -381,60 +472,121 @@ async def test_M_04_interrupted_with_ten_thousand_items_waiting(row: Row) -> Non
 # ---- two at a time
 
 
-async def both(row: Row, one: Sequence[str], other: Sequence[str]) -> list[tuple[int, str]]:
-    """Run two commands at the same time; return their codes and outputs."""
-    ends: list[tuple[int, str]] = []
+_TOGETHER = """
+import os, sys, time
+from trio_norman.cli import _fetch, _main, main
+open(sys.argv.pop(1), "w").close()
+while not os.path.exists(os.environ["BEGIN"]):
+    time.sleep(0.001)
+main()
+"""
 
-    async def run(words: Sequence[str]) -> None:
+
+async def both(
+    row: Row, lines: Sequence[Sequence[str]], under: Sequence[Sequence[str]] = ((), ())
+) -> list[tuple[int, str]]:
+    """Run two command lines from the same instant on, each under another program; return their codes and outputs."""
+    ends: list[tuple[int, str]] = []
+    begin, *ready = (row.tree.parent / name for name in ("begin", "one-is-ready", "other-is-ready"))
+    for path in (begin, *ready):
+        path.unlink(missing_ok=True)
+
+    async def run(outer: Sequence[str], is_ready: Path, line: Sequence[str]) -> None:
+        words = [*outer, sys.executable, "-W", "error", "-c", _TOGETHER, str(is_ready), *line]
+        environment = row.shell.environment(BEGIN=str(begin))
         done = await trio.run_process(
-            words, capture_stderr=True, capture_stdout=True, check=False, env=row.shell.environment(), cwd=row.tree
+            words, capture_stderr=True, capture_stdout=True, check=False, env=environment, cwd=row.tree
         )
         ends.append((done.returncode, done.stdout.decode() + done.stderr.decode()))
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(run, one)
-        nursery.start_soon(run, other)
+        for each in zip(under, ready, lines, strict=True):
+            nursery.start_soon(run, *each)
+        await wait_until(lambda: all(path.exists() for path in ready))
+        begin.touch()
     return ends
 
 
-async def race(row: Row, rounds: int, under: Sequence[Sequence[str]] = ((), ())) -> None:
-    objects = [("f", "rate=12m", 3 * MiB), ("g", "hdelay=0.1", 3000)]
-    line = [*COMMAND, "fetch", str(list_of(row, *objects)), "--to", str(row.dest), "--json"]
+async def race(row: Row, rounds: int, rate: str, under: Sequence[Sequence[str]] = ((), ())) -> None:
+    objects = [("f", f"rate={rate}", 3 * MiB), ("g", "hdelay=0.1", 3000)]
+    words = ["fetch", str(list_of(row, *objects)), "--to", str(row.dest), "--json"]
+    busy = 0
     for _ in range(rounds):
         async with row.attempt(contents_of(row, *objects), within=60) as attempt:
-            ends = await both(row, [*under[0], *line], [*under[1], *line])
+            ends = await both(row, [words, words], under)
         row.expect_all(attempt, disk="D2")
         for code, said in ends:
             row.show("what it said", said)
             assert code in (0, 5, 6), said
             assert code == 0 or "another download" in said
+            busy += code != 0
         assert 0 in {code for code, _ in ends}
         for name in ("f", "g"):
             (row.dest / name).unlink()
+    assert busy  # else they never met
 
 
 async def test_P_05_two_processes(row: Row) -> None:
     """One does it; the other finds it done, or DestinationBusyError. D2."""
-    await race(row, 2)
+    await race(row, 2, "8m")
+
+
+async def another_is_quicker(row: Row, how: Literal["verify", "keep"], *sources: Source) -> Attempt:
+    """Download, and let another one finish ``f`` when the first request is under way."""
+    async with row.attempt({source.name: row.contents[source.name] for source in sources}) as attempt:
+        options = Options(max_connections=1, existing=how)
+        async with download_many(sources, row.dest, 1, on_event=attempt.events.append, **options) as downloads:
+            await until(lambda: len(row.emulator.requests.of("storage")) > 0)
+            row.plant("f", trees.bytes_of(row.contents["f"]))
+            attempt.results = {result.source.name: result async for result in downloads}
+    return attempt
+
+
+@pytest.mark.parametrize("how", ["verify", "keep"])
+async def test_P_05_another_is_quicker(row: Row, how: Literal["verify", "keep"]) -> None:
+    """What another one finishes before the first answer is not fetched again. D3."""
+    attempt = await another_is_quicker(row, how, row.source("hdelay=0.1", 3 * MiB))
+    row.expect(attempt, disk="D3", requests=2 - (how == "keep"))
+    assert attempt.result.received_bytes == 0
+    assert [type(event) for event in attempt.events] == [DownloadStarted, DownloadFinished]
+
+
+async def test_P_05_another_is_quicker_and_nothing_tells_a_digest(row: Row) -> None:
+    """What comes is compared with the file that is there; that it began is told once. D3."""
+    attempt = await another_is_quicker(row, "verify", row.source("hdelay=0.1&nodigest=1", 3 * MiB))
+    row.expect(attempt, disk="D3")
+    assert sum(isinstance(event, DownloadStarted) for event in attempt.events) == 1
+
+
+async def test_P_05_another_is_quicker_while_we_are_busy(row: Row) -> None:
+    """The same for a file that waits for its turn. D3."""
+    busy = row.source("hdelay=0.1", 5000, name="g")
+    attempt = await another_is_quicker(row, "verify", busy, row.source("", 3 * MiB, is_sized=True))
+    row.expect(attempt, "f", disk="D3", requests=2)  # of these one byte that brings the digest
+    row.expect(attempt, "g", disk="D2")
+    assert attempt.results["f"].received_bytes == 0
 
 
 @pytest.mark.soak
 async def test_P_05_two_processes_twenty_times(row: Row) -> None:
     """One does it; the other finds it done, or DestinationBusyError. D2."""
-    await race(row, 20)
+    await race(row, 20, "12m")
+
+
+_WRITING = re.compile(r"splice\(.*\.f\.part>, \[|pwrite(?:64|v2?)\(\d+<[^>]*\.f\.part>")
 
 
 async def test_P_05_two_processes_without_locks(row: Row, tmp_path: Path) -> None:
     """The same where locks do nothing; they are never asked for, and one partial has one writer. D2."""
     logs = [tmp_path / "one", tmp_path / "other"]
-    neutral = ["-e", "trace=flock,fcntl,splice,pwrite64,pwritev", "-e", "inject=flock:retval=0"]
-    await race(row, 1, [strace(log, *neutral) for log in logs])
+    neutral = ["-e", "trace=flock,fcntl,splice,pwrite64,pwritev,pwritev2", "-e", "inject=flock:retval=0"]
+    await race(row, 1, "4m", [strace(log, *neutral) for log in logs])
     writers = 0
     for log in logs:
-        calls = calls_in(log, "flock", "fcntl", "splice", "pwrite64", "pwritev")
+        calls = calls_in(log, "flock", "fcntl", "splice", "pwrite64", "pwritev", "pwritev2")
         assert calls
         assert [call for call in calls if call.startswith("flock") or "LK" in call] == []
-        writers += any(re.search(r"splice\(.*\.f\.part>, \[", call) for call in calls)
+        writers += any(_WRITING.search(call) for call in calls)
     assert writers == 1
 
 
@@ -445,9 +597,9 @@ async def test_P_06_two_processes_and_two_contents(row: Row) -> None:
     for name in contents:
         listing = row.tree / "home" / name
         listing.write_text(f"{row.url('rate=12m', 3 * MiB, name=name, signed=False)}\tf\n")
-        lines.append([*COMMAND, "fetch", str(listing), "--to", str(row.dest), "--json"])
+        lines.append(["fetch", str(listing), "--to", str(row.dest), "--json"])
     async with row.attempt({"f": None}, within=60) as attempt:
-        ends = await both(row, *lines)
+        ends = await both(row, lines)
     attempt.unjudged.clear()
     assert attempt.problems == []
     assert sorted(code for code, _ in ends) in ([0, 5], [0, 8])

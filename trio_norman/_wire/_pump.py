@@ -188,7 +188,7 @@ class SplicePump(Pump):
 class Buffers:
     """Buffers that wait for the next body: a new one costs the kernel more than a small body does."""
 
-    _free: list[bytearray] = attrs.field(init=False, factory=list)
+    _free: list[bytearray] = attrs.field(init=False, factory=list, repr=False)
 
     def take(self) -> bytearray:
         """Return one that nobody uses."""

@@ -29,7 +29,7 @@ from ._model import DownloadFinished, DownloadResult, DownloadStarted, Outcome, 
 from ._object import ObjectDownload
 from ._part import Part
 from ._probing import probe
-from ._restarts import MOST_RESTARTS, StartAnewError
+from ._restarts import MOST_RESTARTS, AppearedError, StartAnewError
 from ._shop import Shop
 from ._small import SMALL, SmallFile
 
@@ -82,6 +82,7 @@ class ItemDownload:
     _links: Links
     _object: ObjectDownload | None = attrs.field(init=False, default=None)
     _resumed: int = attrs.field(init=False, default=0)
+    _has_appeared: bool = attrs.field(init=False, default=False)
     _began: float = attrs.field(init=False, factory=trio.current_time)
 
     def result(
@@ -115,6 +116,14 @@ class ItemDownload:
         Raises:
             TrioNormanError: If the file cannot be brought home. The final name is then as it was before.
         """
+        try:
+            return await self._run()
+        except AppearedError:
+            self._has_appeared = True  # once is enough: what comes and goes is met again in the end
+            self._sight = await trio.to_thread.run_sync(self.shop.folder.look, self.source.name, limiter=self.shop.disk)
+            return await self._run()
+
+    async def _run(self) -> DownloadResult:
         sight = self._sight
         twin: Mapping[str, str] = {}
         if sight.kind == "other" and self.shop.options.existing != "keep":
@@ -125,7 +134,7 @@ class ItemDownload:
                 await self._clear_away(sight)
                 return present
             twin = present
-        part = await self._claim() if self._needs_partial(sight) else None
+        part = await self._claim(self._announced()) if self._needs_partial(sight) else None
         try:
             fetched = self._object = self._new_object(part)
             await self._fetch(fetched)
@@ -158,7 +167,7 @@ class ItemDownload:
     async def _clear_away(self, sight: Sight) -> None:
         """Remove what an earlier, killed run left beside a file that proved to be complete."""
         if sight.has_partial and self.shop.options.existing != "keep":
-            part = await self._claim()
+            part = await self._claim(self._announced())
             await self._give_back(part.discard)
 
     def _needs_partial(self, sight: Sight) -> bool:
@@ -179,8 +188,25 @@ class ItemDownload:
         with trio.move_on_after(_LETTING_GO, shield=True):
             await trio.to_thread.run_sync(let_go, limiter=self.shop.disk)
 
-    async def _claim(self) -> Part:
-        claim = partial(Part.claim, self.shop.folder, self.source.name, self.source.identity, self._announced())
+    async def _claim(self, version: Version) -> Part:
+        """Become the only writer of the partial; `version` is what is known of the object.
+
+        Raises:
+            AppearedError: If something has got the final name since: whoever wrote the partial before us was quicker.
+        """
+        folder, source = self.shop.folder, self.source
+        is_free = self._sight.kind is None and self.shop.options.existing != "overwrite" and not self._has_appeared
+
+        def claim() -> Part:
+            part = Part.claim(folder, source.name, source.identity, version)
+            try:
+                if is_free and folder.look(source.name).kind is not None:
+                    raise AppearedError
+            except BaseException:
+                part.release()
+                raise
+            return part
+
         return await trio.to_thread.run_sync(claim, limiter=self.shop.disk)
 
     def _announced(self) -> Version:
@@ -191,10 +217,11 @@ class ItemDownload:
 
     def _new_object(self, part: Part | None) -> ObjectDownload:
         self._resumed = 0 if part is None else sum(map(len, part.held))
-        self.shop.emit(DownloadStarted(self.source, self.source.size_bytes, self._resumed))
+        if self._object is None:
+            self.shop.emit(DownloadStarted(self.source, self.source.size_bytes, self._resumed))
         announced = self._announced()
         budget = RetryBudget(self.shop.options.retry)
-        return ObjectDownload(self.shop, self.source, announced, budget, self._links, part)
+        return ObjectDownload(self.shop, self.source, announced, budget, self._links, self._claim, part)
 
     async def _fetch(self, fetched: ObjectDownload) -> None:
         while True:

@@ -53,8 +53,8 @@ _Attempt = Callable[[Ask], Awaitable[TrioNormanError | None]]
 class ObjectDownload:
     """The bytes of one source, from its first request until all of them are here.
 
-    Afterwards they are in `small`, or in `part`. `announced` is what the caller said of the object, `seen` what the
-    server's answers say of the version that is being fetched.
+    Afterwards they are in `small`, or in `part`, which `claim` gets if there is none. `announced` is what the caller
+    said of the object, `seen` what the server's answers say of the version that is being fetched.
     """
 
     shop: Shop
@@ -62,6 +62,7 @@ class ObjectDownload:
     announced: Version
     budget: RetryBudget
     links: Links
+    claim: Callable[[Version], Awaitable[Part]]
     part: Part | None = None
     small: bytes | None = None
     seen: Version = UNKNOWN
@@ -365,8 +366,7 @@ class ObjectDownload:
         if joined.size is not None:
             self._set_size(joined.size)
         if self.part is None:
-            claim = (self.shop.folder, self.source.name, self.source.identity, self.announced.joined(joined))
-            self.part = await trio.to_thread.run_sync(Part.claim, *claim, limiter=self.shop.disk)
+            self.part = await self.claim(self.announced.joined(joined))
             await self._write_down(joined)
             self._start_helpers(self.part)
         elif joined != self.seen:

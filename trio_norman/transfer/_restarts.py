@@ -23,6 +23,10 @@ class StartAnewError(Exception):
     is_paid_for: bool = False
 
 
+class AppearedError(Exception):
+    """Something got the final name since it was looked for: there may be nothing to do any more."""
+
+
 def foremost(errors: list[BaseException]) -> BaseException:
     """Of several failed lanes raise what is final; that one of them wants to start anew matters less."""
     return min(errors, key=lambda error: (isinstance(error, StartAnewError), isinstance(error, Exception)))

@@ -9,7 +9,7 @@ from contextlib import suppress
 import attrs
 import trio
 
-from ..errors import DestinationExistsError, TrioNormanError
+from ..errors import TrioNormanError
 from ._digesting import checked, digests_of, same_or_refused
 from ._folder import Folder, local_errors, passing_name
 from ._part import flush, write_all
@@ -144,6 +144,7 @@ def _publish_by_rename(folder: Folder, file: SmallFile, *, overwrite: bool, dura
         finally:
             os.close(fd)
         folder.publish(temporary, file.name, overwrite=overwrite, durable=False)
-    except (OSError, DestinationExistsError):
-        folder.remove(temporary)
+    except (OSError, TrioNormanError):
+        with suppress(OSError):  # the first error counts
+            folder.remove(temporary)
         raise
