@@ -2,13 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
-from tests.faults.rows import MiB, Row
-from trio_norman import errors
+from tests.faults.rows import Attempt, MiB, Row
+from tests.faults.trees import bytes_of
+from trio_norman import Source, errors
 
 SIZE = 3 * MiB
 KINDS = ["size", "digits", "crlf"]
+
+
+async def announced_as(row: Row, announced: int, fault: str, size: int) -> Attempt:
+    """Download an object that was announced with another size, and of which the server announces no digest."""
+    fault = f"{fault}&nodigest=1"
+    row.contents["f"] = row.emulator.blob_content(size, name="f")
+    return await row.download_all([Source.from_url(row.url(fault, size, name="f"), "f", size_bytes=announced)])
+
+
+@pytest.mark.parametrize("way", ["chunked=1", "close=1", "http10=1"])
+@pytest.mark.parametrize(("size", "announced"), [(5, 0), (SIZE, 0), (5, 3), (SIZE, MiB), (SIZE, SIZE - 1)])
+@pytest.mark.rows("B-04", "B-10")
+async def test_B_03_a_body_that_goes_on_beyond_the_announced_size(
+    row: Row, way: str, size: int, announced: int
+) -> None:
+    """ChecksumMismatchError of the size after a second try: it is another object. D0.
+
+    That it goes on is enough: the rest is not received. B-04 is about what the server itself has promised.
+    """
+    attempt = await announced_as(row, announced, way, size)
+    error = row.expect_error(attempt, errors.ChecksumMismatchError, disk="D0")
+    assert (error.algorithm, error.announced, error.computed) == ("size", str(announced), f"{announced + 1} or more")
+    assert [request.status for request in attempt.requests] == [200, 200]
+    assert attempt.result.received_bytes == 2 * announced
+
+
+async def test_B_03_a_body_that_goes_on_after_what_a_digest_proves(row: Row) -> None:
+    """Success: the announced size and digest are those of what came first. D2."""
+    content = bytes_of(row.emulator.blob_content(SIZE, name="f"))[:MiB]
+    row.contents["f"] = content
+    digests = {"sha256": hashlib.sha256(content).hexdigest()}
+    url = row.url("chunked=1&nodigest=1", SIZE, name="f")
+    attempt = await row.download_all([Source.from_url(url, "f", size_bytes=MiB, digests=digests)])
+    row.expect(attempt, disk="D2", requests=1)
+    assert attempt.result.verified_by == ("sha256",)
+
+
+@pytest.mark.parametrize(
+    ("way", "size", "announced"),
+    [
+        *(("chunked=1", size, announced) for size, announced in ((0, 5), (5, 7), (SIZE, SIZE + 1))),
+        *(("close=1", size, announced) for size, announced in ((5, 7), (SIZE, SIZE + 1))),
+    ],
+)
+@pytest.mark.rows("B-11")
+async def test_B_03_a_body_that_ends_before_the_announced_size(row: Row, way: str, size: int, announced: int) -> None:
+    """ChecksumMismatchError of the size after a second try, once it is sure that nothing follows. D0."""
+    attempt = await announced_as(row, announced, way, size)
+    error = row.expect_error(attempt, errors.ChecksumMismatchError, disk="D0")
+    assert (error.algorithm, error.announced, error.computed) == ("size", str(announced), str(size))
+    statuses = [200, 200] if way == "chunked=1" else [200, 416, 416]
+    assert [request.status for request in attempt.requests] == statuses
+    assert attempt.result.attempts == len(statuses)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -41,7 +97,7 @@ async def test_B_06_chunks_that_stop_before_the_last_one(row: Row, k: int, is_si
 
 
 @pytest.mark.parametrize("way", ["close=1", "http10=1"])
-@pytest.mark.parametrize("size", [1000, SIZE])
+@pytest.mark.parametrize("size", [0, 1, 1000, SIZE])
 @pytest.mark.parametrize("proof", ["size", "digest"])
 async def test_B_10_the_end_of_the_connection_is_the_end_of_the_body(row: Row, way: str, size: int, proof: str) -> None:
     """Success if the size or a digest is known. D2."""

@@ -178,6 +178,42 @@ async def test_R_09_an_unknown_total(row: Row) -> None:
     row.expect(await taken_up(row, "total=*"), disk="D2", requests=1)
 
 
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("span", [MiB // 2, SIZE], ids=["short spans", "full spans"])
+@pytest.mark.parametrize("end_is_told", [True, False])
+async def test_R_09_an_unknown_total_of_an_unknown_size(row: Row, framing: str, span: int, end_is_told: bool) -> None:
+    """Success: a span's end is not taken for the object's; a 416 tells it, or else a plain request brings all. D2."""
+    content = row.emulator.blob_content(SIZE)
+    whole, asked = bytes_of(content), []
+
+    def framed(body: bytes, way: str, *, whole: bool = True) -> bytes:
+        if way == "length":
+            return b"Content-Length: %d\r\n\r\n" % len(body) + body
+        chunk = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body + b"\r\n"
+        return chunk + b"0\r\n\r\n" * whole
+
+    async def behave(stream: trio.SocketStream, number: int) -> None:
+        found = re.search(rb"bytes=(\d+)-", await receive_head(stream))
+        asked.append(start := int(found[1]) if found is not None else None)
+        answer = b'HTTP/1.1 %d X\r\nConnection: close\r\nETag: "v"\r\n%b'
+        if start is None:
+            body = whole if number else whole[:MiB]
+            await stream.send_all(answer % (200, framed(body, "chunked", whole=number > 0)))
+        elif start < SIZE:
+            body = whole[start : start + span]
+            told = b"Content-Range: bytes %d-%d/*\r\n" % (start, start + len(body) - 1)
+            await stream.send_all(answer % (206, told + framed(body, framing)))
+        else:
+            told = b"Content-Range: bytes */%d\r\n" % SIZE if end_is_told else b""
+            await stream.send_all(answer % (416, told + framed(b"", "length")))
+
+    async with open_peer(behave) as peer:
+        attempt = await row.download_url(f"{peer.root}/f", content=content)
+    row.expect(attempt, disk="D2")
+    last = [SIZE] if end_is_told else [SIZE, None]
+    assert asked == [None, *range(MiB, SIZE, min(span, 2 * MiB)), *last]
+
+
 async def test_R_10_multipart_for_one_range(row: Row) -> None:
     """Success: it is never taken for content, a plain request brings the whole. D2."""
     attempt = await taken_up(row, "multipart=1")
