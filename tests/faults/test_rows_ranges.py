@@ -104,7 +104,8 @@ async def test_R_04_content_range_makes_no_sense(row: Row, fault: str) -> None:
 async def test_R_05_shorter_spans_are_asked_on(row: Row) -> None:
     """Success: each answer is legal, the rest is asked for. D2."""
     attempt = await taken_up(row, "rangeshort=64k")
-    row.expect(attempt, disk="D2", requests=2 * MiB // 65536)
+    row.expect(attempt, disk="D2")
+    assert len(attempt.requests) == 2 * MiB // 65536
     assert attempt.result.received_bytes == 2 * MiB
 
 
@@ -112,7 +113,8 @@ async def test_R_05_shorter_spans_of_a_large_object(row: Row) -> None:
     """Success: however large the object is, answers that bring something are no failures. D2."""
     leave_partial(row, 32 * MiB, 0, 31 * MiB)
     attempt = await row.download("rangeshort=64k", 32 * MiB)
-    row.expect(attempt, disk="D2", requests=MiB // 65536)
+    row.expect(attempt, disk="D2")
+    assert len(attempt.requests) == MiB // 65536
 
 
 async def test_R_05_one_byte_an_answer(row: Row) -> None:
@@ -153,7 +155,8 @@ async def test_R_07_complete_and_outdated(row: Row) -> None:
     """Success: the ETag of the 416 shows that it is of another version. D2."""
     leave_partial(row, SIZE, 0, SIZE, known_size=None, version=1)
     attempt = await row.download("noifrange=1", SIZE)
-    row.expect(attempt, disk="D2", requests=2)
+    row.expect(attempt, disk="D2")
+    assert [request.status for request in attempt.requests] == [416, 200]
 
 
 async def test_R_08_the_object_became_smaller(row: Row) -> None:
