@@ -7,6 +7,7 @@ import trio
 
 from tests.faults.peers import open_peer, receive_head, until_left
 from tests.faults.rows import Attempt, MiB, Row
+from tests.faults.trees import bytes_of, sha256_of
 from trio_norman import RetryPolicy, Source, errors
 
 SIZE = 3 * MiB
@@ -23,10 +24,12 @@ def asked_for(attempt: Attempt) -> list[str | None]:
 
 @pytest.mark.parametrize("k", [0, 1, 65535, 65536, SIZE - 1, SIZE])
 async def test_B_01_one_reset_at_byte(row: Row, k: int) -> None:
-    """Success: what is held is kept, the rest is asked for. D2."""
+    """Success: what is held is kept, the rest is asked for, if there is one. D2."""
     attempt = await row.download(f"reset={k}&times=1", SIZE)
-    row.expect(attempt, disk="D2", requests=2)
-    assert sent_by(attempt) <= SIZE + MiB
+    row.expect(attempt, disk="D2")
+    further = {0: [None], SIZE: []}.get(k, [f"bytes={k}-{SIZE - 1}"])
+    assert asked_for(attempt) == [None, *further]
+    assert sent_by(attempt) == SIZE
 
 
 @pytest.mark.parametrize("k", [0, 1, 65536, SIZE - 1])
@@ -121,8 +124,18 @@ async def test_B_09_a_fast_start_that_trickles(row: Row) -> None:
 async def test_B_12_wrong_bytes_once(row: Row, fault: str, size: int) -> None:
     """Success: fetched once more. D2."""
     attempt = await row.download(f"{fault}&times=1", size)
-    row.expect(attempt, disk="D2", requests=2)
+    row.expect(attempt, disk="D2")
+    assert asked_for(attempt) == [None, None]
     assert attempt.result.verified_by
+
+
+async def test_B_12_a_wrong_byte_in_one_of_parallel_parts(row: Row) -> None:
+    """Success: fetched once more. D2."""
+    size = 8 * MiB
+    attempt = await row.download("corrupt=100000&rate=20m&times=1", size, max_connections=8, part_bytes=MiB)
+    row.expect(attempt, disk="D2")
+    assert attempt.peak > 1
+    assert attempt.result.received_bytes == 2 * size
 
 
 @pytest.mark.parametrize("fault", ["corrupt=1000", "zero=1000", "corrupt=3145727"])
@@ -140,18 +153,33 @@ async def test_B_12_wrong_bytes_always(row: Row, fault: str, size: int) -> None:
 
 async def test_B_13_zeros_that_an_announced_digest_shows(row: Row) -> None:
     """ChecksumMismatchError after a second try, though the server itself announces nothing. D0."""
-    sha256 = {"sha256": "ab" * 32}
-    attempt = await row.download("zero=1000&nodigest=1", SIZE, digests=sha256)
-    error = row.expect_error(attempt, errors.ChecksumMismatchError, disk="D0", requests=2)
-    assert (error.algorithm, error.announced) == ("sha256", "ab" * 32)
+    whole = bytes_of(row.emulator.blob_content(SIZE, name="f"))
+    attempt = await row.download("zero=1000&nodigest=1", SIZE, digests={"sha256": sha256_of(whole)})
+    error = row.expect_error(attempt, errors.ChecksumMismatchError, disk="D0")
+    assert asked_for(attempt) == [None, None]
+    assert (error.algorithm, error.announced) == ("sha256", sha256_of(whole))
+    assert error.computed == sha256_of(whole[:1000] + bytes(SIZE - 1000))
 
 
 async def test_B_14_one_byte_a_connection(row: Row) -> None:
     """InterruptedTransferError when the attempts are used up. D1."""
     attempt = await row.download("reset=1", SIZE)
-    error = row.expect_error(attempt, errors.InterruptedTransferError, disk="D1", requests=5)
-    assert error.attempts == len(attempt.requests)
-    assert 0 < row.held() <= 5
+    error = row.expect_error(attempt, errors.InterruptedTransferError, disk="D1")
+    assert error.attempts == len(attempt.requests) == 5
+    assert asked_for(attempt) == [None, *(f"bytes={k}-{SIZE - 1}" for k in (1, 2, 3, 4))]
+    assert row.held() == 5
+
+
+async def test_B_14_one_byte_a_connection_of_a_small_file(row: Row) -> None:
+    """InterruptedTransferError when the attempts are used up. D0, not D1.
+
+    A file of up to 1 MiB is one request: it is held in memory until it is whole, and what a partial of it could save is
+    worth less than the partial.
+    """
+    attempt = await row.download("reset=1", MiB)
+    error = row.expect_error(attempt, errors.InterruptedTransferError, disk="D0")
+    assert error.attempts == 5
+    assert asked_for(attempt) == [None] * 5
 
 
 async def test_B_15_no_connection_gets_past_an_offset(row: Row) -> None:
@@ -180,3 +208,25 @@ async def test_B_17_garbage_without_end_behind_the_body(row: Row, size: int) -> 
     attempt = await row.download("overcl=1g", size, within=5, memory_mib=32)
     row.expect(attempt, disk="D2", requests=1)
     assert attempt.result.received_bytes == size
+
+
+@pytest.mark.parametrize("size", [1000, SIZE])
+async def test_B_17_garbage_without_end_behind_a_kept_connections_body(row: Row, size: int) -> None:
+    """Success at once; the garbage is not received, the next request makes a connection of its own. D2."""
+    body, garbage, sent = bytes(range(250)) * (size // 250), b"+" * 65536, [0, 0]
+
+    async def behave(stream: trio.SocketStream, number: int) -> None:
+        if await receive_head(stream):
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: keep-alive\r\n\r\n" % len(body)
+            await stream.send_all(head + body)
+            while sent[number] < 2**30:
+                await stream.send_all(garbage)
+                sent[number] += len(garbage)
+
+    async with open_peer(behave) as peer:
+        row.contents.update(dict.fromkeys("fg", body))
+        sources = [Source.from_url(f"{peer.root}/{name}", name) for name in "fg"]
+        attempt = await row.download_all(sources, max_concurrency=1, retry=ONCE, within=5, memory_mib=32)
+        row.expect_all(attempt)
+        assert peer.connections == 2
+    assert max(sent) < 16 * MiB  # what sockets hold, and no more

@@ -7,7 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from tests.faults.rows import Attempt, MiB, Row
-from trio_norman import ConnectionSettings, errors
+from tests.faults.trees import partial_of
+from trio_norman import ConnectionSettings, RetryPolicy, errors
 
 HASTY = ConnectionSettings(head_seconds=0.3)
 
@@ -56,6 +57,7 @@ async def test_H_04_interim_answers_without_end(row: Row) -> None:
     "line",
     [
         "no colon \x1b[2Jhere",
+        "X-A: a\nX-B: b",
         "X-A: a\nX-B: \x1b]0;b\x07",
         "X-A: a\0b",
         "X-A: \x1b[2J",
@@ -81,6 +83,17 @@ async def test_H_05_odd_bytes_where_nobody_looks(row: Row, line: str) -> None:
     attempt = await row.download(f"hdr={quote(line, safe='', encoding='latin-1')}", 3 * MiB)
     row.expect(attempt, disk="D2", requests=1)
     _show_no_control_character(attempt)
+
+
+async def test_H_05_odd_bytes_are_not_kept(row: Row) -> None:
+    """InterruptedTransferError; the sidecar of what came has no tag, and nothing but printable ASCII. D1."""
+    line = quote("ETag: \x9b2J", safe="", encoding="latin-1")
+    attempt = await row.download(f"etag=none&hdr={line}&trunc={2 * MiB}", 3 * MiB, retry=RetryPolicy(attempts=1))
+    row.expect_error(attempt, errors.InterruptedTransferError, disk="D1")
+    assert row.held() == 2 * MiB
+    sidecar = partial_of(row.dest, "f")[1].read_text("ascii")
+    assert sidecar.replace("\n", "").isprintable()
+    assert "2J" not in sidecar
 
 
 def _show_no_control_character(attempt: Attempt) -> None:

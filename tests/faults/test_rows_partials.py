@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.destinations import until
 from tests.faults.partials import etag_of, identity_of, journal_of, leave_partial, plant_partial, spans
-from tests.faults.rows import MiB, Row
+from tests.faults.rows import Attempt, MiB, Row
 from tests.faults.trees import bytes_of, sha256_of
 from tests.nginx import open_nginx
 from trio_norman._sansio.heads import Version
@@ -21,6 +22,16 @@ SIZE = 3 * MiB
 def whole(row: Row) -> bytes:
     """Return what ``f`` should hold."""
     return bytes_of(row.emulator.blob_content(SIZE, name="f"))
+
+
+def ranges(attempt: Attempt) -> list[str | None]:
+    """Return what each request asked for."""
+    return [request.headers.get("range") for request in attempt.requests]
+
+
+def parts_of(size: int) -> list[str]:
+    """Return the ranges of its parts of 1 MiB, the last of which may be shorter."""
+    return [f"bytes={start}-{min(start + MiB, size) - 1}" for start in range(0, size, MiB)]
 
 
 def true_journal(row: Row, *edges: int) -> bytes:
@@ -112,11 +123,34 @@ async def test_R_12_a_partial_of_another_source(row: Row) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, MiB - 1, MiB, MiB + 1, 2 * MiB, 3 * MiB - 1, 3 * MiB, 3 * MiB + 1])
-@pytest.mark.parametrize("is_sized", [False, True], ids=["size unknown", "size known"])
-async def test_R_14_sizes_around_those_of_parts(row: Row, size: int, is_sized: bool) -> None:
-    """Success, exact. D2."""
-    attempt = await row.download("", size, is_sized=is_sized, part_bytes=MiB, max_connections=3)
+async def test_R_14_sizes_around_those_of_parts(row: Row, size: int) -> None:
+    """Success, exact: each part is asked for once, and what is no longer than a part is asked for as a whole. D2."""
+    attempt = await row.download("", size, is_sized=True, part_bytes=MiB, max_connections=3)
+    row.expect(attempt, disk="D2")
+    assert sorted(map(str, ranges(attempt))) == (parts_of(size) if size > MiB else ["None"])
+    assert attempt.result.received_bytes == size
+
+
+@pytest.mark.parametrize("size", [0, 1, MiB, MiB + 1, 3 * MiB])
+async def test_R_14_sizes_around_those_of_parts_that_nobody_knows_beforehand(row: Row, size: int) -> None:
+    """Success, exact: the first answer tells the size, and may go on through all parts. D2."""
+    attempt = await row.download("", size, part_bytes=MiB, max_connections=3)
     row.expect(attempt, disk="D2", requests=max(1, -(-size // MiB)) + 2)
+    assert ranges(attempt)[0] is None
+    assert attempt.result.received_bytes == size
+
+
+@pytest.mark.parametrize("size", [3 * MiB - 1, 3 * MiB, 3 * MiB + 1])
+async def test_R_14_parts_of_a_size_that_the_first_answer_tells(row: Row, size: int) -> None:
+    """Success, exact: of what the slow first answer has not reached, no more than a part is asked for at once. D2."""
+    attempt = await row.download("rate=4m", size, part_bytes=MiB, max_connections=3)
+    row.expect(attempt, disk="D2")
+    first, *further = ranges(attempt)
+    spans = [tuple(map(int, re.findall(r"\d+", str(asked)))) for asked in further]
+    assert first is None
+    assert spans
+    assert max(last + 1 - start for start, last in spans) <= MiB
+    assert attempt.result.received_bytes == size
 
 
 @pytest.mark.parametrize("missing", [1, 2, 3])
@@ -141,7 +175,10 @@ async def test_R_14_single_bytes_here_and_there(row: Row) -> None:
 
 # ---- nginx, which knows ranges and conditions without us
 
-HUGE = 2**32 + 4 * MiB
+HUGE = 6 * 2**30
+#: What is missing of it lies between the second and the third of these, the fourth and the fifth, and after the last.
+EDGES = [0, 2**31 - MiB, 2**31 + MiB, 2**32 - MiB, 2**32 + MiB, HUGE - MiB]
+MISSING = [2**31 - MiB, 2**31, 2**32 - MiB, 2**32, HUGE - MiB]  # a MiB each
 
 
 def a_sparse_file(path: Path, marks: dict[int, bytes]) -> None:
@@ -155,15 +192,13 @@ def a_sparse_file(path: Path, marks: dict[int, bytes]) -> None:
 
 async def test_R_15_offsets_beyond_two_and_four_gib(row: Row) -> None:
     """Success: each gap is filled exactly, around 2 GiB, around 4 GiB and at the end. D2."""
-    gaps = [2**31 - MiB, 2**31 + MiB, 2**32 - MiB, 2**32 + MiB, HUGE - MiB, HUGE]
-    marks = {gap: os.urandom(MiB) for gap in (2**31 - MiB, 2**31, 2**32 - MiB, 2**32, HUGE - MiB)}
+    marks = {gap: os.urandom(MiB) for gap in MISSING}
     row.exempt.add(row.dest / "f")  # which is too large to be searched for secrets
     with open_nginx(row.tree.parent / "nginx") as server:
         a_sparse_file(server.root / "f", marks)
         etag = _etag(server.root / "f")
-        journal = journal_of(f"{server.url}/f", Version(HUGE, etag), spans(0, *gaps[:5]))
-        plant_partial(row, b"", journal)
-        os.truncate(row.dest / ".f.part", gaps[4])
+        plant_partial(row, b"", journal_of(f"{server.url}/f", Version(HUGE, etag), spans(*EDGES)))
+        os.truncate(row.dest / ".f.part", EDGES[-1])
         attempt = await row.download_url(
             f"{server.url}/f", content=server.root / "f", memory_mib=32, verify=False, max_connections=2
         )
@@ -172,6 +207,20 @@ async def test_R_15_offsets_beyond_two_and_four_gib(row: Row) -> None:
         answers = server.answers()
     assert {status for _, status, _ in answers} == {206}
     assert sum(count for _, _, count in answers) == attempt.result.received_bytes == 5 * MiB
+
+
+async def test_R_15_the_last_mib_of_six_gib(row: Row) -> None:
+    """Success: each gap is filled by one request that names its very bytes. D2."""
+    content, expected = row.emulator.blob_content(HUGE, name="f"), row.tree.parent / "expected"
+    a_sparse_file(expected, {gap: bytes(content.read(gap, MiB)) for gap in MISSING})
+    row.exempt.add(row.dest / "f")
+    plant_partial(row, b"", journal_of(identity_of(row, HUGE), Version(HUGE, etag_of(row, HUGE)), spans(*EDGES)))
+    os.truncate(row.dest / ".f.part", EDGES[-1])
+    attempt = await row.download_url(row.url("", HUGE, name="f"), content=expected, memory_mib=32, verify=False)
+    row.expect(attempt, disk="D2")
+    gaps = zip(EDGES[1::2], [*EDGES[2::2], HUGE], strict=True)
+    assert ranges(attempt) == [f"bytes={start}-{stop - 1}" for start, stop in gaps]
+    assert attempt.result.received_bytes == 5 * MiB
 
 
 def _etag(path: Path) -> str:

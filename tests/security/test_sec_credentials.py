@@ -194,7 +194,7 @@ def test_SEC_02_nothing_below_the_api_takes_a_credential(opener: object) -> None
 # ---- https stays https
 
 
-@pytest.mark.rows("D-04")
+@pytest.mark.rows("C-18", "D-04")
 async def test_SEC_03_no_redirect_leads_from_https_to_http(tmp_path: Path) -> None:
     """RedirectError; the plain server is not asked, whatever stands between. D0."""
     settings = ConnectionSettings(ca_file=ca_file_in(tmp_path), allow_http=True)
@@ -210,6 +210,7 @@ async def test_SEC_03_no_redirect_leads_from_https_to_http(tmp_path: Path) -> No
         assert len(plain.requests) == 1
 
 
+@pytest.mark.rows("C-18")
 @pytest.mark.parametrize("url", ["http://api.example.org", "http://10.0.0.1:8000", "http://localhost.example.org"])
 def test_SEC_03_plain_http_to_another_machine_needs_a_word(url: str) -> None:
     """AddressError unless allow_http says so."""

@@ -189,11 +189,11 @@ def _validator(first: Mapping[str, str]) -> str | None:
     etag = first.get("etag", "").strip()
     if etag:
         return etag if _STRONG_ETAG.fullmatch(etag) else None
-    # A date is taken for strong only if it lies a minute before the answer: RFC 9110, section 8.8.2.2, leaves the
-    # distance open and RFC 2616, section 13.3.3, named this one.
+    # A date is taken for strong only if it lies more than a minute before the answer: RFC 9110, section 8.8.2.2, leaves
+    # the distance open and RFC 2616, section 13.3.3, named this one.
     modified, date = first.get("last-modified", ""), http_date(first.get("date", ""))
     moment = http_date(modified)
-    if moment is None or date is None or date - moment < timedelta(seconds=60):
+    if moment is None or date is None or date - moment <= timedelta(seconds=60):
         return None
     return modified.strip()
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import attrs
 import trio
 
+from .._sansio.endings import wrong_size
 from .._sansio.heads import UNKNOWN, Version, encoding_unasked
 from .._sansio.retrying import RetryBudget
 from ..errors import (
@@ -310,6 +311,9 @@ class ItemDownload:
         options, announced = self.shop.options, fetched.known.digests
         digests = await fetched.digester.digests(algorithms)
         checked(self.source.name, announced, digests)
+        wrong = wrong_size(self.source.name, fetched.known, fetched.size, goes_on=fetched.goes_on)
+        if wrong is not None:
+            raise wrong
         if twin:
             same_or_refused(self.source.name, twin, digests)
             await trio.to_thread.run_sync(part.discard, limiter=self.shop.disk)

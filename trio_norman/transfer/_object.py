@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from .._lifetimes import lone_error_unwrapped
+from .._sansio.endings import End, Ended, read_end
 from .._sansio.heads import (
     UNKNOWN,
     Asked,
@@ -21,20 +22,13 @@ from .._sansio.heads import (
     encoding_unasked,
     read_head,
     size_beyond_limit,
+    size_contradiction,
     what_contradicts,
 )
 from .._sansio.ranges import LARGEST_SIZE, ByteRange, Lane, Ledger
 from .._sansio.retrying import News, RetryBudget
 from .._wire._fetching import Answer
-from ..errors import (
-    InterruptedTransferError,
-    RangeNotHonouredError,
-    ServiceError,
-    SourceChangedError,
-    TransportError,
-    TrioNormanError,
-    UnprovenError,
-)
+from ..errors import RangeNotHonouredError, ServiceError, SourceChangedError, TransportError, TrioNormanError
 from ._digesting import Digester, wanted_algorithms
 from ._helpers import Helpers
 from ._links import Ask, Links
@@ -70,6 +64,7 @@ class ObjectDownload:
     attempts: int = 0
     restarts: int = 0
     is_encoded: bool = attrs.field(init=False, default=False)  # what came last said so of itself
+    goes_on: bool = attrs.field(init=False, default=False)  # a body did, when all bytes of the object were here
     digester: Digester | None = attrs.field(init=False, default=None)
     _news: News = attrs.field(init=False, factory=News)
     _ledger: Ledger = attrs.field(init=False)
@@ -111,6 +106,7 @@ class ObjectDownload:
         """
         self._dropped = self.seen if is_same else UNKNOWN
         self.seen, self._may_range, self.small = UNKNOWN, self._may_range and not single, None
+        self.goes_on = False
         self._news.begin_anew()
         if self.digester is not None:
             self.digester.forget()
@@ -285,6 +281,8 @@ class ObjectDownload:
                 case Unsatisfiable() as beyond if is_all_here(beyond, lane, self._ledger, self.known, self.seen):
                     self._set_size(lane.position)
                     return None
+                case Unsatisfiable(total) if wrong := size_contradiction(self.source.name, self.announced.size, total):
+                    return wrong
                 case Unsatisfiable(total):
                     why = f"nothing begins at {lane.position}, the object has {total} bytes"
                     raise StartAnewError(RangeNotHonouredError(self.source.name, why), single=True)
@@ -336,13 +334,16 @@ class ObjectDownload:
             return failure
         await self._note(body.version)
         assert self.part is not None  # noqa: S101 (_note has claimed it)
-        count, until = partial(self._count, budget, self._ledger.size), LARGEST_SIZE
-        if is_piece and body.stop is not None:
-            until = body.stop
-        failure = await Pouring(self.shop, self.part, self._ledger, count, until).pour(answer, lane)
-        if isinstance(failure, RangeNotHonouredError):
-            raise StartAnewError(failure, single=True)
-        return failure or self._end_of(lane, answer, body, budget)
+        count = partial(self._count, budget, self._ledger.size)
+        until = body.stop if is_piece else self.known.size
+        pouring = Pouring(self.shop, self.part, self._ledger, count, LARGEST_SIZE if until is None else until)
+        failure = await pouring.pour(answer, lane)
+        if pouring.goes_on and is_piece:
+            raise StartAnewError(
+                RangeNotHonouredError(self.source.name, "it carries more bytes than it says"), single=True
+            )
+        self.goes_on = self.goes_on or (pouring.goes_on and body.stop is None)
+        return failure or self._end_of(lane, Ended(body, lane.position, is_piece, answer.shows_its_end), answer, budget)
 
     def _beyond_limit(self, size: int) -> TrioNormanError | None:
         largest = self.shop.options.largest_bytes if self.announced.size is None else size
@@ -396,19 +397,16 @@ class ObjectDownload:
             self.small = buffers[0] if len(buffers) == 1 else b"".join(buffers)
         return failure
 
-    def _end_of(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
+    def _end_of(self, lane: Lane, ended: Ended, answer: Answer, budget: RetryBudget) -> TrioNormanError | None:
         """Return what is wrong with a body that ended by itself."""
-        if self._ledger.size is None:
-            if not answer.shows_its_end and not self.known.digests:
-                return UnprovenError(self.source.name, "the server told no length and just closed the connection")
-            self._set_size(lane.position)
         if lane.position >= lane.stop:
             return None
-        if body.stop is not None and body.stop < lane.stop:  # a shorter span than was asked for is legal: ask on
-            if budget.allows_short_answer(body.stop - body.start, size=self._ledger.size):
-                return None
+        end = read_end(self.source.name, answer.url, ended, self.known)
+        if end is End.OBJECT:
+            self._set_size(lane.position)
+        elif end is End.SPAN and not budget.allows_short_answer(ended.length, size=self._ledger.size):
             return RangeNotHonouredError(self.source.name, "the server sends less than was asked for, again and again")
-        return InterruptedTransferError("GET", answer.url)
+        return end if isinstance(end, TrioNormanError) else None
 
     def _count(self, budget: RetryBudget, size: int | None, received: int) -> None:
         """Count bytes that were written (or are in memory)."""

@@ -18,7 +18,6 @@ from .._wire._fetching import Answer
 from .._wire._pump import Pump
 from ..errors import (
     InterruptedTransferError,
-    RangeNotHonouredError,
     SlowTransferError,
     TransportError,
     TrioNormanError,
@@ -42,7 +41,8 @@ _Block = tuple[int, list[bytes]]
 class Pouring:
     """One body on its way into one partial. `count` is called with the size of every block that was written.
 
-    The answer has said that it carries bytes up to `until`: what comes beyond is of no known place in the object.
+    The answer should carry bytes up to `until`: what comes beyond is of no known place in the object, and is only noted
+    (`goes_on`).
     """
 
     shop: Shop
@@ -50,11 +50,10 @@ class Pouring:
     ledger: Ledger
     count: Callable[[int], None]
     until: int = LARGEST_SIZE
+    goes_on: bool = attrs.field(init=False, default=False)
 
-    async def pour(self, answer: Answer, lane: Lane) -> TransportError | RangeNotHonouredError | None:
+    async def pour(self, answer: Answer, lane: Lane) -> TransportError | None:
         """Write the body as far as the lane goes; return what ended it early. All that came is written either way.
-
-        A body that goes on beyond `until` ends with a `RangeNotHonouredError`.
 
         Raises:
             TransferError: If the file system refuses.
@@ -67,7 +66,7 @@ class Pouring:
                 return await self._pump(pump, answer, lane)
             finally:
                 pump.close()
-        failure: TransportError | RangeNotHonouredError | None = None
+        failure: TransportError | None = None
         with lone_error_unwrapped():
             async with trio.open_nursery() as nursery:
                 send_block, receive_block = trio.open_memory_channel[_Block](0)
@@ -113,11 +112,11 @@ class Pouring:
 
     async def _read(
         self, answer: Answer, lane: Lane, send_block: trio.MemorySendChannel[_Block]
-    ) -> TransportError | RangeNotHonouredError | None:
+    ) -> TransportError | None:
         begun, pending, waiting = lane.position, [], 0
         flushed_at = trio.current_time()
         watch = StallWatch(self.shop.options.stall, flushed_at)
-        failure: TransportError | RangeNotHonouredError | None = None
+        failure: TransportError | None = None
         with trio.CancelScope(deadline=watch.deadline) as scope:
             try:
                 async with aclosing(answer.chunks()) as chunks:
@@ -134,7 +133,7 @@ class Pouring:
                             scope.deadline = watch.excuse(flushed_at - now)
                             begun, pending, waiting = lane.position, [], 0
                         if len(taken) < len(chunk):
-                            failure = self._excess(lane)
+                            self.goes_on = lane.position >= self.until  # else the rest is another lane's
                             break
             except TransportError as error:
                 failure = error
@@ -158,11 +157,6 @@ class Pouring:
         if not lane.left and lane.stop < self.until:
             self.ledger.extend(lane)
         return min(lane.stop, self.until) - lane.position
-
-    def _excess(self, lane: Lane) -> RangeNotHonouredError | None:
-        if lane.position < self.until:
-            return None  # the rest is another lane's
-        return RangeNotHonouredError(self.part.name, "the answer carries more bytes than it says")
 
     @staticmethod
     async def gather(
