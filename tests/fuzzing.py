@@ -14,7 +14,7 @@ from tests.strategies import Damage, damages
 
 T = TypeVar("T")
 
-#: Measuring makes each example dear: fewer of them than elsewhere, in `make test` and in `make soak`.
+#: Measuring makes each example dear, as a connection does: fewer of them, in `make test` and in `make soak`.
 measured = settings(max_examples=max(50, settings().max_examples // 10), deadline=None)
 
 #: What reading may cost beside what its size allows: the first call fills caches.

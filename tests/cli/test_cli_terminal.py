@@ -89,24 +89,18 @@ async def test_stopped_bars_leave_the_terminal_in_order(tmp_path: Path) -> None:
         assert end == b"stopped by SIGTERM; partial files are kept: run the same line again to go on"
 
 
-async def test_hostile_names_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+async def test_hostile_names_do_nothing_to_the_bars(tmp_path: Path) -> None:
     async with open_emulator(runs=1, checkpoints=0, size_bytes=3000) as emulator:
         run = emulator.training_runs[0]
         for name in HOSTILE:
             emulator.state.add_checkpoint(run.training_run_id, name=name)
         emulator.inject(rate=4000)
         shell = Shell(tmp_path, emulator)
-        for words in (
-            ["checkpoints", "list"],
-            ["checkpoints", "list", run.training_run_id, "--json"],
-            ["weights", "list"],
-            ["checkpoints", "download", "--all", "--to", "out"],
-        ):
-            code, written = await on_terminal(shell, *words)
-            assert code in {0, 6}
-            assert foreign_controls(written) == b"", words
-            assert b"\xe2\x80\xae" not in written  # right-to-left override
-        assert b"files" in written  # the last command was slow enough for bars
+        code, written = await on_terminal(shell, "checkpoints", "download", "--all", "--to", "out")
+        assert code in {0, 6}
+        assert foreign_controls(written) == b""
+        assert b"\xe2\x80\xae" not in written  # right-to-left override
+        assert b"files" in written  # it was slow enough for bars
         assert all(name.isprintable() for name in names(tmp_path / "out"))
         assert names(tmp_path) == {"out"}
 

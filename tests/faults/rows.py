@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 from urllib.parse import parse_qs, quote
 
 import attrs
@@ -96,6 +96,7 @@ class Row:
     shown: list[tuple[str, str | bytes]] = attrs.field(factory=list)  # place, text
     links_made: int = 0  # by what `renewable` gave
     exempt: set[Path] = attrs.field(factory=set)  # files that the row itself put a secret into
+    api: Literal["classic", "v1"] = "classic"
 
     # ---- what there is
 
@@ -107,8 +108,8 @@ class Row:
 
     @property
     def service(self) -> ServiceClient:
-        """The service as a user describes it, in the dialect that the rows' bodies are written in."""
-        return ServiceClient(self.emulator.api_key, self.emulator.base_url, api="classic", retry=QUICK)
+        """The service as a user describes it, in the dialect `api` that the row's bodies are written in."""
+        return ServiceClient(self.emulator.api_key, self.emulator.base_url, api=self.api, retry=QUICK)
 
     @property
     def shell(self) -> Shell:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Literal
 
+import attrs
 import pytest
 
 from tests.faults.rows import Attempt, MiB, Row
@@ -14,7 +15,54 @@ from trio_norman import errors
 from trio_norman.emulator import _misbehaviour
 from trio_norman.rest import RestClient, TrainingRun
 
-RUN = "/api/api/runs/r1"
+
+@attrs.frozen
+class Wording:
+    """How one dialect says what the rules below answer with."""
+
+    api: Literal["classic", "v1"]
+    run: str  # the path of the run that is asked for
+    checkpoints: str  # the path of the list of all checkpoints
+    run_id: str = "training_run_id"
+    checkpoint_id: str = "checkpoint_id"
+
+    def said(self, body: bytes) -> bytes:
+        """Say in this dialect what is written in the classic one."""
+        for classic, ours in (("training_run_id", self.run_id), ("checkpoint_id", self.checkpoint_id)):
+            for coding in ("ascii", "utf-16-le"):
+                body = body.replace(classic.encode(coding), ours.encode(coding))
+        return body
+
+    def page(self, items: Sequence[object], *, total: int, offset: int = 0, limit: int = 100) -> bytes:
+        """Say which checkpoints a page holds, and where it stands."""
+        facts: dict[str, object] = {"total": total, "limit": limit, "offset": offset}
+        where = {"cursor": facts} if self.api == "v1" else {**facts, "has_more": offset + len(items) < total}
+        return self.said(json.dumps({"checkpoints": items, **where}).encode())
+
+
+WORDINGS = {
+    "classic": Wording("classic", "/api/api/runs/r1", "/api/api/user/checkpoints"),
+    "v1": Wording(
+        "v1",
+        "/api/openapi/v1/training-runs/r1",
+        "/api/openapi/v1/checkpoints$",
+        "training_run_cuid",
+        "checkpoint_cuid",
+    ),
+}
+
+
+@pytest.fixture(params=WORDINGS)
+def words(request: pytest.FixtureRequest) -> Wording:
+    """The dialect: every row below is tried in both."""
+    return WORDINGS[request.param]
+
+
+@pytest.fixture
+async def row(row: Row, words: Wording) -> Row:
+    """One row, whose service is asked in that dialect."""
+    row.api = words.api
+    return row
 
 
 async def call(row: Row, ask: Callable[[RestClient], Awaitable[object]], **limits: Any) -> Attempt:
@@ -46,10 +94,10 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("what", UNREADABLE)
-async def test_N_01_no_json(row: Row, what: str) -> None:
+async def test_N_01_no_json(row: Row, words: Wording, what: str) -> None:
     """UndecodableResponseError after one request; it shows the type and a little of the text. D0."""
     kind = "text/html" if what == "HTML" else "application/json"
-    rule = row.emulator.misbehave(RUN, status=200, body=UNREADABLE[what], content_type=kind)
+    rule = row.emulator.misbehave(words.run, status=200, body=words.said(UNREADABLE[what]), content_type=kind)
     error = row.expect_error(await call(row, ask_for_a_run), errors.UndecodableResponseError, disk="D0")
     assert rule.hits == 1
     assert f"content type {kind}" in error.problems
@@ -57,42 +105,42 @@ async def test_N_01_no_json(row: Row, what: str) -> None:
     assert len(error.problems[2]) < 200 + 200  # each character of 200 may need several to be shown
 
 
-async def test_N_01_a_gateways_page(row: Row) -> None:
+async def test_N_01_a_gateways_page(row: Row, words: Wording) -> None:
     """Success: a gateway's error is tried again, whatever its body. D0."""
-    rule = row.emulator.misbehave(RUN, status=502, body="<html>", content_type="text/html", times=1)
+    rule = row.emulator.misbehave(words.run, status=502, body="<html>", content_type="text/html", times=1)
     row.expect_error(await call(row, ask_for_a_run), errors.NotFoundError, disk="D0")  # there is no r1
     assert rule.hits == 2
 
 
 @pytest.mark.parametrize("body", ['{"a": 1, "a": 2}', '{"training_run_id": "r1", "x": [{"y": 1, "y": 1}]}'])
-async def test_N_02_a_key_twice(row: Row, body: str) -> None:
+async def test_N_02_a_key_twice(row: Row, words: Wording, body: str) -> None:
     """UndecodableResponseError. D0."""
-    rule = row.emulator.misbehave(RUN, status=200, body=body)
+    rule = row.emulator.misbehave(words.run, status=200, body=words.said(body.encode()))
     error = row.expect_error(await call(row, ask_for_a_run), errors.UndecodableResponseError, disk="D0")
     assert "same key twice" in str(error)
     assert rule.hits == 1
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-async def test_N_03_nested_without_end(row: Row, opening: str) -> None:
+async def test_N_03_nested_without_end(row: Row, words: Wording, opening: str) -> None:
     """UndecodableResponseError. D0."""
-    rule = row.emulator.misbehave(RUN, status=200, body=opening * 100_000)
+    rule = row.emulator.misbehave(words.run, status=200, body=opening * 100_000)
     row.expect_error(await call(row, ask_for_a_run), errors.UndecodableResponseError, disk="D0")
     assert rule.hits == 1
 
 
-async def test_N_04_a_gib_of_json(row: Row) -> None:
+async def test_N_04_a_gib_of_json(row: Row, words: Wording) -> None:
     """LimitExceededError at 16 MiB; the rest is left with its connection. D0."""
     sent = 0
 
     def endless() -> Iterator[bytes]:
         nonlocal sent
-        yield b'{"training_run_id": "'
+        yield words.said(b'{"training_run_id": "')
         for _ in range(1024):
             sent += MiB
             yield b"x" * MiB
 
-    rule = row.emulator.misbehave(RUN, status=200, body=endless)
+    rule = row.emulator.misbehave(words.run, status=200, body=endless)
     attempt = await call(row, ask_for_a_run, memory_mib=80)
     error = row.expect_error(attempt, errors.LimitExceededError, disk="D0")
     assert error.limit == 16 * MiB
@@ -112,20 +160,20 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("item", "problem"), WRONG)
-async def test_N_05_a_field_of_the_wrong_type(row: Row, item: object, problem: str) -> None:
+async def test_N_05_a_field_of_the_wrong_type(row: Row, words: Wording, item: object, problem: str) -> None:
     """MalformedResponseError that names the place. D0."""
-    body = json.dumps({"checkpoints": [{"checkpoint_id": str(number)} for number in range(3)] + [item]})
-    rule = row.emulator.misbehave("/api/api/user/checkpoints", status=200, body=body)
+    body = words.page([*({"checkpoint_id": str(number)} for number in range(3)), item], total=4)
+    rule = row.emulator.misbehave(words.checkpoints, status=200, body=body)
     attempt = await call(row, lambda rest: rest.list_user_checkpoints())
     error = row.expect_error(attempt, errors.MalformedResponseError, disk="D0")
-    assert error.problems == (problem,)
+    assert error.problems == (words.said(problem.encode()).decode(),)
     assert rule.hits == 1
 
 
-async def test_N_06_words_that_nobody_knew(row: Row) -> None:
+async def test_N_06_words_that_nobody_knew(row: Row, words: Wording) -> None:
     """Success: they are kept as they are. D0."""
     item = {"checkpoint_id": "c", "checkpoint_type": "hologram"}
-    row.emulator.misbehave("/api/api/user/checkpoints", status=200, body=json.dumps({"checkpoints": [item]}))
+    row.emulator.misbehave(words.checkpoints, status=200, body=words.page([item], total=1))
     found: list[Any] = []
 
     async def ask(rest: RestClient) -> None:
@@ -137,43 +185,47 @@ async def test_N_06_words_that_nobody_knew(row: Row) -> None:
     assert found[0].checkpoint_type == "hologram"
 
 
-async def test_N_07_a_field_is_missing(row: Row) -> None:
+async def test_N_07_a_field_is_missing(row: Row, words: Wording) -> None:
     """MalformedResponseError that names it. D0."""
-    row.emulator.misbehave(RUN, status=200, body='{"base_model": "m"}')
+    row.emulator.misbehave(words.run, status=200, body=words.said(b'{"base_model": "m"}'))
     error = row.expect_error(await call(row, ask_for_a_run), errors.MalformedResponseError, disk="D0")
-    assert error.problems == ("a required field is missing @ $.training_run_id",)
+    assert error.problems == (f"a required field is missing @ $.{words.run_id}",)
 
 
-async def test_N_07_fields_that_are_new(row: Row) -> None:
+async def test_N_07_fields_that_are_new(row: Row, words: Wording) -> None:
     """Success: they are no reason to fail. D0."""
-    row.emulator.misbehave(RUN, status=200, body='{"training_run_id": "r1", "mood": {"is": ["good"]}}')
+    row.emulator.misbehave(
+        words.run, status=200, body=words.said(b'{"training_run_id": "r1", "mood": {"is": ["good"]}}')
+    )
     attempt = await call(row, ask_for_a_run)
     assert attempt.error is None
     row.expect_disk(attempt, disk="D0")
 
 
 @pytest.mark.parametrize("kind", ["text/html", "text/html; charset=utf-8", "application/xml", "image/png"])
-async def test_N_08_another_content_type(row: Row, kind: str) -> None:
+async def test_N_08_another_content_type(row: Row, words: Wording, kind: str) -> None:
     """UndecodableResponseError, even if the text happens to be JSON. D0."""
-    rule = row.emulator.misbehave(RUN, status=200, body='{"training_run_id": "r1"}', content_type=kind)
+    rule = row.emulator.misbehave(
+        words.run, status=200, body=words.said(b'{"training_run_id": "r1"}'), content_type=kind
+    )
     error = row.expect_error(await call(row, ask_for_a_run), errors.UndecodableResponseError, disk="D0")
     assert f"content type {kind}" in error.problems
     assert rule.hits == 1
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/problem+json", "text/plain", ""])
-async def test_N_08_a_content_type_that_says_no_other_format(row: Row, kind: str) -> None:
+async def test_N_08_a_content_type_that_says_no_other_format(row: Row, words: Wording, kind: str) -> None:
     """Success: plain text, and nothing at all, do not contradict JSON. D0."""
-    row.emulator.misbehave(RUN, status=200, body='{"training_run_id": "r1"}', content_type=kind)
+    row.emulator.misbehave(words.run, status=200, body=words.said(b'{"training_run_id": "r1"}'), content_type=kind)
     attempt = await call(row, ask_for_a_run)
     assert attempt.error is None
     row.expect_disk(attempt, disk="D0")
 
 
 @pytest.mark.parametrize("status", [202, 204])
-async def test_N_08_an_answer_without_an_object(row: Row, status: int) -> None:
+async def test_N_08_an_answer_without_an_object(row: Row, words: Wording, status: int) -> None:
     """MalformedResponseError or UndecodableResponseError. D0."""
-    rule = row.emulator.misbehave(RUN, status=status)
+    rule = row.emulator.misbehave(words.run, status=status)
     kinds = (errors.MalformedResponseError, errors.UndecodableResponseError)
     row.expect_error(await call(row, ask_for_a_run), kinds, disk="D0")
     assert rule.hits == 1
@@ -192,6 +244,7 @@ async def listed(row: Row, fault: _misbehaviour.PagingFault | None, **total: int
 
 
 @pytest.mark.emulator(checkpoints=7)
+@pytest.mark.parametrize("words", ["classic"], indirect=True)  # there, a page says whether more follows
 @pytest.mark.parametrize("fault", ["lie_total", "lie_few", "lie_negative"])
 async def test_N_09_totals_that_lie(row: Row, fault: _misbehaviour.PagingFault) -> None:
     """Success: the items decide, nothing is made ready for the total; the iterator's `discrepancy` notes it. D0."""
@@ -211,6 +264,20 @@ async def test_N_09_totals_that_lie(row: Row, fault: _misbehaviour.PagingFault) 
     row.expect_disk(attempt, disk="D0")
     assert names == [item.checkpoint_id for item in row.emulator.checkpoints]
     assert re.fullmatch(r"the list is said to have -?\d+ items, it has 7", notes[0])
+
+
+@pytest.mark.emulator(checkpoints=7)
+@pytest.mark.parametrize("words", ["v1"], indirect=True)  # there, the total alone says where the list ends
+@pytest.mark.parametrize(("fault", "honest"), [("lie_total", 7), ("lie_few", 0), ("lie_negative", 0)])
+async def test_N_09_a_total_that_should_tell_the_end_lies(
+    row: Row, fault: _misbehaviour.PagingFault, honest: int
+) -> None:
+    """PagingError after what was right, where nothing else tells the end; nothing is made ready for the total. D0."""
+    names, attempt = await listed(row, fault)
+    row.expect_error(attempt, errors.PagingError, disk="D0")
+    assert names == [item.checkpoint_id for item in row.emulator.checkpoints][:honest]
+    asked = [request for request in row.emulator.requests.of("api") if "checkpoints" in request.path]
+    assert len(asked) <= 8
 
 
 @pytest.mark.emulator(checkpoints=7)
@@ -242,10 +309,10 @@ async def test_N_10_pages_without_end(row: Row, fault: _misbehaviour.PagingFault
 
 
 @pytest.mark.parametrize("skipped", [1, 3])
-async def test_N_10_a_page_for_another_position(row: Row, skipped: int) -> None:
+async def test_N_10_a_page_for_another_position(row: Row, words: Wording, skipped: int) -> None:
     """PagingError after what was right. D0."""
-    body = {"checkpoints": [{"checkpoint_id": "late"}], "total": 9, "limit": 2, "offset": 2 + skipped, "has_more": True}
-    row.emulator.misbehave("/api/api/user/checkpoints", status=200, body=json.dumps(body), skip=1)
+    body = words.page([{"checkpoint_id": "late"}], total=9, limit=2, offset=2 + skipped)
+    row.emulator.misbehave(words.checkpoints, status=200, body=body, skip=1)
     names, attempt = await listed(row, None)
     row.expect_error(attempt, errors.PagingError, disk="D0")
     assert names == [item.checkpoint_id for item in row.emulator.checkpoints][:2]

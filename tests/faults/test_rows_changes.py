@@ -46,6 +46,13 @@ async def deletion(row: Row) -> AsyncIterator[Ask]:
 
 
 @asynccontextmanager
+async def deletion_in_v1(row: Row) -> AsyncIterator[Ask]:
+    row.api = "v1"
+    async with deletion(row) as ask:
+        yield ask
+
+
+@asynccontextmanager
 async def new_model(row: Row) -> AsyncIterator[Ask]:
     async with norman(row) as client:
         await client.get_account()
@@ -103,7 +110,8 @@ async def file_deletion(row: Row) -> AsyncIterator[Ask]:
 
 
 CHANGES: dict[str, tuple[Any, str, str]] = {
-    "a checkpoint is deleted": (deletion, "DELETE", ".*"),
+    "a checkpoint is deleted": (deletion, "DELETE", "/api/api/runs/"),
+    "a checkpoint is deleted in v1": (deletion_in_v1, "DELETE", "/api/openapi/v1/checkpoints/"),
     "a model is made": (new_model, "POST", "/v0/persist/models/$"),
     "a model is invoked": (new_invocation, "POST", "/v0/persist/invocations/by-name"),
     "an endpoint answers": (sync_task, "POST", "/v1/sync-tasks"),

@@ -3,9 +3,47 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import trio
+
+
+class Detour(trio.socket.SocketType):
+    """A socket whose connection to a public address is led to this machine."""
+
+    def __init__(self, inner: trio.socket.SocketType, contacted: list[str]) -> None:
+        self._inner, self._contacted = inner, contacted
+
+    async def connect(self, address: tuple[str, int]) -> None:
+        self._contacted.append(address[0])
+        await self._inner.connect(("127.0.0.1", address[1]))
+
+    def setsockopt(self, *args: Any) -> None:
+        self._inner.setsockopt(*args)
+
+    def detach(self) -> int:
+        return self._inner.detach()
+
+    def close(self) -> None:
+        self._inner.close()
+
+    @property
+    def type(self) -> socket.SocketKind:
+        return socket.SOCK_STREAM
+
+
+class Detours(trio.abc.SocketFactory):
+    """Stands for the internet: whoever connects to one of its addresses reaches this machine, and it is noted."""
+
+    def __init__(self) -> None:
+        self.contacted: list[str] = []
+
+    def socket(self, family: Any = None, type: Any = None, proto: Any = None) -> trio.socket.SocketType:
+        plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        plain.setblocking(False)
+        return Detour(trio.socket.from_stdlib_socket(plain), self.contacted)
 
 
 class Resolver(trio.abc.HostnameResolver):
@@ -38,3 +76,14 @@ def resolving(**answers: Sequence[Sequence[str]]) -> Resolver:
     resolver = Resolver(**answers)
     trio.socket.set_custom_hostname_resolver(resolver)
     return resolver
+
+
+@contextmanager
+def internet() -> Iterator[list[str]]:
+    """Lead every connection that is opened in the block to this machine; give the addresses that were meant."""
+    detours = Detours()
+    before = trio.socket.set_custom_socket_factory(detours)
+    try:
+        yield detours.contacted
+    finally:
+        trio.socket.set_custom_socket_factory(before)

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.destinations import QUICK, results_of, sources_of
-from tests.security.resolving import resolving
+from tests.security.resolving import internet, resolving
 from trio_norman import ConnectionSettings, Secret, ServiceClient, download_many
 from trio_norman._sansio.addresses import AllowedHosts, Vicinity
 from trio_norman._wire import _sockets
@@ -77,30 +77,32 @@ async def test_SEC_05_a_service_elsewhere_does_not_lead_us_to_this_machine(emula
     assert emulator.connections.total == 0
 
 
-async def test_SEC_05_the_connection_goes_to_the_address_that_was_judged() -> None:
-    """DNS rebinding: the name leads somewhere harmless when it is judged, and to this machine right afterwards."""
-    resolver = resolving(rebinding_example_org=[["127.0.0.2"], ["127.0.0.1"]])
-    reached: list[str] = []
+PUBLIC, ALSO_PUBLIC = "93.184.216.34", "8.8.8.8"
 
-    async def note(stream: trio.SocketStream) -> None:
-        reached.append(stream.socket.getsockname()[0])
 
-    def refusal(address: str) -> str:
-        return "forbidden" if address == "127.0.0.1" else ""
+@pytest.mark.rows("D-07")
+@pytest.mark.parametrize("by_redirect", [False, True], ids=["a link", "a redirect"])
+async def test_SEC_05_the_connection_goes_to_the_address_that_was_judged(by_redirect: bool, emulator: Emulator) -> None:
+    """DNS rebinding: a name is public when it is judged, and this machine right afterwards; AddressError the next time.
 
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host="0.0.0.0")
-        port = listeners[0].socket.getsockname()[1]
-        nursery.start_soon(trio.serve_listeners, note, listeners)
-        sock = await _sockets.connect(b"rebinding.example.org", port, refusal)
-        assert sock.getpeername() == ("127.0.0.2", port)
-        _sockets.close(sock)
-        assert resolver.asked == ["rebinding.example.org"]
-        with pytest.raises(_sockets.AddressRefusedError, match="forbidden"):
-            await _sockets.connect(b"rebinding.example.org", port, refusal)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        nursery.cancel_scope.cancel()
-    assert reached == ["127.0.0.2"]
+    It is looked up once for each connection, and what was judged is what is contacted.
+    """
+    resolver = resolving(rebinding_example_org=[[PUBLIC], ["127.0.0.1"]], first_example_org=[[ALSO_PUBLIC]])
+    link = emulator.blob_url(1000, signed=False, drop="fin").replace("127.0.0.1", "rebinding.example.org")
+    before: list[str] = []
+    if by_redirect:
+        link = emulator.blob_url(1000, redirect=1, loc=link, drop="fin").replace("127.0.0.1", "first.example.org")
+        before = [ALSO_PUBLIC]
+    with internet() as contacted:
+        async with open_fetcher(PLAIN, home=ELSEWHERE) as fetcher:
+            assert await fetched(fetcher, link) == 1000
+            assert contacted == [*before, PUBLIC]
+            assert resolver.asked.count("rebinding.example.org") == 1
+            error = await refused(fetcher, link)
+        assert isinstance(error, AddressError)
+        assert "127.0.0.1 is a loopback address" in error.reason
+        assert contacted == [*before, PUBLIC, *before]
+        assert resolver.asked.count("rebinding.example.org") == 2
 
 
 async def test_SEC_05_a_name_that_rebinds_between_two_requests_is_judged_again(emulator: Emulator) -> None:

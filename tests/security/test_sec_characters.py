@@ -9,12 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import trio
 from hypothesis import given
 
 from tests.cli.commandline import Shell, names
-from tests.cli.test_cli_terminal import foreign_controls, on_terminal
 from tests.destinations import QUICK, results_of
+from tests.security.test_sec_terminal import HOSTILE
 from tests.strategies import is_harmless, texts
 from trio_norman import ConnectionSettings, Secret, ServiceClient, Source, download_many
 from trio_norman._sansio.heads import Version
@@ -110,50 +109,7 @@ def test_SEC_09_whatever_a_journal_notes_is_one_line_of_ascii(identity: str, hos
     assert (journal.header.identity, journal.version.validator) == (identity, validator)
 
 
-# ---- the terminal
-
-HOSTILE = (
-    *("\x1b]0;owned\x07a", "\x1b[2Jb", "\x9b31mc", "d\re", "f\u202eg", "h\u200bi", "[red]j[/red]", "[/]k", "l\x7fm"),
-    *("n\nx", "\x00"),
-)
-
-
-async def test_SEC_13_no_command_writes_what_a_terminal_would_obey(tmp_path: Path) -> None:
-    """Every command that shows what the service says, on a terminal: only our own colours and lines."""
-    async with open_emulator(runs=1, checkpoints=0, size_bytes=2000) as emulator:
-        run = emulator.training_runs[0]
-        for name in HOSTILE:
-            emulator.state.add_checkpoint(run.training_run_id, name=name)
-        text = json.dumps("".join(HOSTILE))
-        emulator.misbehave("/api/api/sessions/", status=404, body=f'{{"message": {text}, "code": {text}}}')
-        emulator.misbehave("/api/api/samplers/", status=500, body="".join(HOSTILE), times=9)
-        first = emulator.checkpoints[0]
-        (tmp_path / "list.tsv").write_text(f"{emulator.blob_url(10)}\tok\n{emulator.blob_url(10)}\ta\x1b[2Jb\n")
-        commands = [
-            ["whoami"],
-            ["checkpoints", "list"],
-            ["checkpoints", "url", run.training_run_id, first.checkpoint_id],
-            ["weights", "list", "--json"],
-            ["sessions", "show", "s\x1b[2Js"],
-            ["checkpoints", "delete", run.training_run_id, "c\x1b]0;x\x07"],
-            ["fetch", "list.tsv", "--to", "out"],
-            ["checkpoints", "download", "--all", "--to", "out2", "--json"],
-        ]
-        shell = Shell(tmp_path, emulator)
-        written: dict[int, bytes] = {}
-
-        async def run_one(number: int, words: list[str]) -> None:
-            written[number] = (await on_terminal(shell, *words, typed=b"no\n"))[1]
-
-        for start in range(0, len(commands), 4):
-            async with trio.open_nursery() as nursery:
-                for number, words in list(enumerate(commands))[start : start + 4]:
-                    nursery.start_soon(run_one, number, words)
-    for number, words in enumerate(commands):
-        assert written[number], words
-        assert foreign_controls(written[number]) == b"", words
-        for character in "\u202e\u200b\u0085":
-            assert character.encode() not in written[number], words
+# ---- what is printed
 
 
 async def test_SEC_13_piped_output_has_lines_and_nothing_else(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.destinations import QUICK, results_of, sources_of
 from tests.security.certificates import CA, DAY, NOW, ca_file_in, server_context
 from trio_norman import ConnectionSettings, DownloadResult, ServiceClient, StallLimit, download_many
 from trio_norman.emulator import open_emulator
-from trio_norman.errors import ConnectError, HeadTimeoutError, InterruptedTransferError, TlsError, TransportError
+from trio_norman.errors import HeadTimeoutError, InterruptedTransferError, TlsError, TrioNormanError, UnprovenError
 
 #: Everything that has ever told some program to be less careful.
 CARELESS = {
@@ -139,15 +139,24 @@ async def test_SEC_15_a_handshake_that_stalls_ends_at_its_limit(tmp_path: Path) 
 
 
 @pytest.mark.rows("B-11")
-async def test_SEC_15_a_body_that_is_cut_without_the_closing_alert_is_not_whole(tmp_path: Path) -> None:
-    """InterruptedTransferError; never success. D1."""
-    for ragged in (True, False):
-        result = await attempt(
-            server_context("127.0.0.1"), tmp_path, close=True, trunc=1 << 20, nodigest=True, abs=True, ragged=ragged
-        )
-        assert result.error is not None
-        assert isinstance(result.error, InterruptedTransferError) or not ragged
-        assert not [name for name in names(tmp_path / "dest") if not name.startswith(".")]
+@pytest.mark.parametrize(
+    ("is_ragged", "kind", "attempts", "left"),
+    [
+        (True, InterruptedTransferError, QUICK.attempts, {".f0.part", ".f0.part.json"}),
+        (False, UnprovenError, 1, set()),
+    ],
+    ids=["without the closing alert", "with it"],
+)
+async def test_SEC_15_a_body_that_is_cut_is_not_whole(
+    is_ragged: bool, kind: type[TrioNormanError], attempts: int, left: set[str], tmp_path: Path
+) -> None:
+    """InterruptedTransferError without the closing alert, else UnprovenError: nothing tells the length. D1, D0."""
+    knobs: dict[str, Any] = {"close": True, "trunc": 1 << 20, "nodigest": True, "abs": True, "ragged": is_ragged}
+    result = await attempt(server_context("127.0.0.1"), tmp_path, **knobs)
+    assert type(result.error) is kind
+    assert result.attempts >= attempts  # bytes that came refund some
+    assert (result.attempts > 1) is is_ragged
+    assert names(tmp_path / "dest") == left
 
 
 async def test_SEC_15_the_api_is_verified_as_well(tmp_path: Path) -> None:
@@ -163,13 +172,16 @@ async def test_SEC_15_the_api_is_verified_as_well(tmp_path: Path) -> None:
 
 
 async def test_SEC_15_plain_http_on_a_tls_port_is_no_answer(tmp_path: Path) -> None:
-    """TlsError, final."""
+    """TlsError after one try; no request is made. D0."""
     async with open_emulator(runs=0) as emulator:
         url = emulator.blob_url(1000).replace("http:", "https:")
         async with download_many(sources_of(url), tmp_path, retry=QUICK) as downloads:
             (result,) = await results_of(downloads)
-    assert isinstance(result.error, TransportError)
-    assert not isinstance(result.error, ConnectError)
+        assert emulator.connections.total == 1
+        assert not emulator.requests
+    assert type(result.error) is TlsError
+    assert (result.attempts, result.error.attempts) == (1, 1)
+    assert names(tmp_path) == set()
 
 
 async def test_SEC_15_no_variable_of_the_environment_makes_us_careless(tmp_path: Path) -> None:

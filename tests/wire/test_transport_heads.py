@@ -9,9 +9,10 @@ import httpx
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fuzzing import measured
 from tests.wire.test_transport_peer import Line, answering, answering_once, books, fetch, serving
 from trio_norman._wire._transport import TrioTransport
 
@@ -174,7 +175,8 @@ ANSWERS = [
 ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fuzz
+@measured
 @given(answer=st.sampled_from(ANSWERS), data=st.data())
 def test_however_the_answer_is_cut_it_is_the_same(answer: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, len(answer) - 1), max_size=12)))
@@ -192,7 +194,8 @@ def test_however_the_answer_is_cut_it_is_the_same(answer: bytes, data: st.DataOb
     trio.run(main)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.fuzz
+@measured
 @given(answer=st.binary(max_size=300) | st.binary(max_size=100).map(lambda tail: b"HTTP/1.1 200 " + tail))
 def test_no_answer_whatever_brings_another_error(answer: bytes) -> None:
     async def main() -> None:

@@ -13,10 +13,11 @@ from collections.abc import (
     Callable,
     Collection,
     Iterable,
+    Iterator,
     Mapping,
     Set,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -143,6 +144,18 @@ def _check_piece(name: str, piece: Any) -> None:
         raise ConfigurationError(f"the stream of {name} gives {type(piece).__name__}", _BINARY)
 
 
+@contextmanager
+def _read_errors(name: str, stream: Any) -> Iterator[None]:
+    """Turn what reading a file object meets with into one of our errors: it may be closed at any time."""
+    try:
+        with local_errors(name):
+            yield
+    except ValueError as error:  # the word of Python's own for a file that is closed
+        if getattr(stream, "closed", False) is not True:
+            raise
+        raise LocalFileError(name, "its stream was closed while it was being sent") from error
+
+
 @asynccontextmanager
 async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
     """Open a synchronous or asynchronous stream of bytes as a body, from where it stands.
@@ -152,11 +165,12 @@ async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
     Raises:
         ConfigurationError: If it is no stream any more, or gives something else than bytes.
         NoSpaceError: If there is no room for spooling.
-        LocalFileError: If it cannot be read.
+        LocalFileError: If it cannot be read, or is closed meanwhile.
     """
     check_stream(name, stream)  # once more: it may have been closed meanwhile
     stream = getattr(stream, "wrapped", stream)
-    measured = await trio.to_thread.run_sync(_measured, name, stream)
+    with _read_errors(name, stream):
+        measured = await trio.to_thread.run_sync(_measured, name, stream)
     if measured is not None:
         body, start = measured
         try:
@@ -164,7 +178,8 @@ async def open_stream(name: str, stream: Any) -> AsyncIterator[Body]:
             return
         except SourceChangedError as error:
             changed = error
-        await trio.to_thread.run_sync(stream.seek, start)  # who tries again begins where we have begun
+        with _read_errors(name, stream):
+            await trio.to_thread.run_sync(stream.seek, start)  # who tries again begins where we have begun
         raise changed
     with tempfile.TemporaryFile() as spool:
         await _spool(name, stream, spool)
@@ -183,7 +198,7 @@ def _measured(name: str, stream: Any) -> tuple[Body, int] | None:
         return None
 
     def read_into(offset: int, room: memoryview) -> int:
-        with local_errors(name):
+        with _read_errors(name, stream):
             if stream.tell() != start + offset:
                 stream.seek(start + offset)
             piece = stream.read(len(room)) or b""
@@ -194,7 +209,7 @@ def _measured(name: str, stream: Any) -> tuple[Body, int] | None:
 
 
 async def _spool(name: str, stream: Any, spool: BinaryIO) -> None:
-    async with aclosing(_pieces(stream)) as pieces:
+    async with aclosing(_pieces(name, stream)) as pieces:
         async for piece in pieces:
             _check_piece(name, piece)
             try:
@@ -204,7 +219,7 @@ async def _spool(name: str, stream: Any, spool: BinaryIO) -> None:
     await trio.to_thread.run_sync(spool.flush)
 
 
-async def _pieces(stream: Any) -> AsyncGenerator[Any, None]:
+async def _pieces(name: str, stream: Any) -> AsyncGenerator[Any, None]:
     if isinstance(stream, AsyncIterable):
         async for piece in stream:
             yield piece
@@ -212,7 +227,7 @@ async def _pieces(stream: Any) -> AsyncGenerator[Any, None]:
         while piece := await stream.receive_some():
             yield piece
     elif callable(getattr(stream, "read", None)):
-        while piece := await _read(stream):
+        while piece := await _read(name, stream):
             yield piece
     else:
         pieces = iter(stream)
@@ -220,10 +235,11 @@ async def _pieces(stream: Any) -> AsyncGenerator[Any, None]:
             yield piece
 
 
-async def _read(stream: Any) -> Any:
+async def _read(name: str, stream: Any) -> Any:
     """Read from a file object whose `read` may be a coroutine function."""
-    found = await _in_thread(partial(stream.read, _PIECE))
-    return await found if hasattr(found, "__await__") else found
+    with _read_errors(name, stream):
+        found = await _in_thread(partial(stream.read, _PIECE))
+        return await found if hasattr(found, "__await__") else found
 
 
 async def _in_thread(read: Callable[[], Any]) -> Any:
