@@ -10,6 +10,7 @@ from tests.destinations import sha256_of
 from tests.faults.peers import open_peer, saying
 from tests.faults.rows import MiB, Row
 from trio_norman import RetryPolicy, errors
+from trio_norman.emulator._answers import bomb_body
 
 SIZE = 3 * MiB
 ONCE = RetryPolicy(attempts=1)
@@ -70,20 +71,35 @@ async def test_E_03_said_to_be_gzip_and_not_gzip(row: Row, size: int) -> None:
     assert "sha256" in attempt.result.verified_by
 
 
-async def test_E_04_a_bomb(row: Row) -> None:
-    """ProtocolError after a second try, as E-01: it is never unpacked, so no limit can be met. D0."""
-    attempt = await row.download("bomb=300m", SIZE, memory_mib=32)
-    row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
+@pytest.mark.parametrize("is_sized", [True, False])
+async def test_E_04_a_bomb(row: Row, is_sized: bool) -> None:
+    """LimitExceededError at once: no more is unpacked than shows what it is. D0."""
+    attempt = await row.download("bomb=300m", SIZE, is_sized=is_sized, memory_mib=32)
+    error = row.expect_error(attempt, errors.LimitExceededError, disk="D0", requests=1)
+    assert "encoded although identity was asked for" in str(error)
+    assert (error.limit, len(attempt.requests)) == (SIZE if is_sized else 16 * MiB, 1)
 
 
 async def test_E_04_a_bomb_as_the_answer_of_the_api(row: Row) -> None:
-    """ProtocolError: it is never unpacked. D0."""
-    packed = gzip.compress(bytes(30 * MiB))
-    row.emulator.misbehave(".*checkpoints", status=200, body=packed, headers={"content-encoding": "gzip"})
+    """LimitExceededError at once: no more is unpacked than an answer may have. D0."""
+    packed = b"".join(bomb_body(300 * MiB).blocks())
+    rule = row.emulator.misbehave(".*checkpoints", status=200, body=packed, headers={"content-encoding": "gzip"})
     async with row.attempt({"f": None}, memory_mib=32) as attempt:
         async with row.service.create_rest_client() as rest:
             await anext(rest.iter_user_checkpoints())
+    error = row.expect_error(attempt, errors.LimitExceededError, disk="D0", requests=0)
+    assert (error.limit, rule.hits) == (16 * MiB, 1)
+
+
+async def test_E_04_a_small_encoded_answer_of_the_api(row: Row) -> None:
+    """ProtocolError after a second try: what unpacks to little may have been somebody's mistake. D0."""
+    packed = gzip.compress(b"{}")
+    rule = row.emulator.misbehave(".*checkpoints", status=200, body=packed, headers={"content-encoding": "gzip"})
+    async with row.attempt({"f": None}) as attempt:
+        async with row.service.create_rest_client() as rest:
+            await anext(rest.iter_user_checkpoints())
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=0)
+    assert rule.hits == 2
 
 
 async def test_E_05_a_thousand_encodings(row: Row) -> None:

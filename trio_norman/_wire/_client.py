@@ -31,13 +31,13 @@ from .._sansio.redaction import Secret, without_secrets
 from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
+from .._sansio.unpacking import Gauge, encoding_unasked
 from ..errors import (
     AddressError,
     ConnectError,
     HeadTimeoutError,
     LimitExceededError,
     NameResolutionError,
-    ProtocolError,
     ProxyError,
     RateLimitedError,
     RedirectError,
@@ -289,7 +289,9 @@ class JsonClient:
         if not 200 <= status < 300:
             raise error_of_status(method, url, status, headers, body, now=now, secrets=secrets)
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise ProtocolError(method, url, "the answer is encoded although identity was asked for")
+            gauge = Gauge(self.limits.answer_bytes)
+            gauge.feed(body)
+            raise encoding_unasked(url, gauge, method=method)
         date, request_id = headers.get("date", ""), headers.get("x-request-id")
         if method == "DELETE" or status == 204 or sent.awaits_nothing:
             return JsonAnswer(url, _tolerated(body), request_id, date, now)

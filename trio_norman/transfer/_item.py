@@ -11,8 +11,9 @@ from typing import BinaryIO
 import attrs
 import trio
 
-from .._sansio.heads import UNKNOWN, Version, encoding_unasked
+from .._sansio.heads import UNKNOWN, Version
 from .._sansio.retrying import RetryBudget
+from .._sansio.unpacking import encoding_unasked
 from ..errors import (
     ChecksumMismatchError,
     DestinationExistsError,
