@@ -262,16 +262,18 @@ async def test_A_02_the_account_cannot_be_asked_for(row: Row, is_there: bool) ->
 
 
 async def test_A_03_a_hundred_calls_and_one_account(row: Row) -> None:
-    """Success: the account is asked for once, when the client is opened, however many calls need it."""
+    """Success: the account is asked for once, when the client is opened, however many calls need it. D0."""
     pages = []
 
     async def ask(rest: RestClient) -> None:
         pages.append(await rest.list_weights())
 
-    async with row.attempt({}):
+    async with row.attempt({"f": None}) as attempt:
         async with row.service.create_rest_client() as rest, trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(ask, rest)
+    assert attempt.error is None
+    row.expect_disk(attempt, disk="D0")
     assert len(pages) == 100
     asked = [request.path for request in row.emulator.requests.of("api")]
     assert sum(path.endswith("/user/me") for path in asked) == 1
