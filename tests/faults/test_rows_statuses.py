@@ -66,17 +66,15 @@ async def test_S_02_until_a_date_in_the_past(row: Row) -> None:
     assert [0 < wait < 0.2 for wait in own_backoff(attempt)] == [True]
 
 
-@pytest.mark.parametrize(
-    ("status", "kind"), [(429, errors.RateLimitedError), (503, errors.ServiceBrokenError)], ids=[429, 503]
-)
+@pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("is_begun", [False, True], ids=["at first", "in the middle"])
-async def test_S_03_an_absurd_wait(row: Row, status: int, kind: type[errors.ServiceError], is_begun: bool) -> None:
-    """RateLimitedError (or the status's own) at once, saying so. D0, or D1 if something was held."""
+async def test_S_03_an_absurd_wait(row: Row, status: int, is_begun: bool) -> None:
+    """RateLimitedError at once, saying so. D0, or D1 if something was held."""
     if is_begun:
         leave_partial(row, SIZE, 0, MiB)
     attempt = await row.download(f"status={status}&ra=315360000", SIZE, within=5)
-    error = row.expect_error(attempt, kind, disk="D1" if is_begun else "D0", requests=1)
-    assert error.retry_after == 315360000
+    error = row.expect_error(attempt, errors.RateLimitedError, disk="D1" if is_begun else "D0", requests=1)
+    assert (error.status, error.retry_after, len(attempt.requests)) == (status, 315360000, 1)
     assert "it asks to wait 3.1536e+08 s" in str(error)
 
 
@@ -147,7 +145,8 @@ async def test_S_06_every_second_one_is_throttled(row: Row) -> None:
     refused = [request for request in attempt.requests if request.status == 429]
     first, *others = waves([request.started_at for request in attempt.requests])
     assert len(attempt.requests) == len(refused) + len(sources)
-    assert 0 < len(refused) < len(first) <= 16
+    assert 0 < len(refused) <= 16
+    assert len(refused) < len(first) <= 32  # a few go on while the first refusal is on its way
     assert len(others) == 1  # after a second: nobody who was served goes on before it
     assert refused[-1].started_at in first
 

@@ -39,7 +39,6 @@ from ..errors import (
     LimitExceededError,
     NameResolutionError,
     ProxyError,
-    RateLimitedError,
     RedirectError,
     ServiceError,
     TlsError,
@@ -313,7 +312,7 @@ class JsonClient:
 def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:
     if sent is not None and not isinstance(sent.content, bytes | None):
         return False  # a stream is gone once it was read
-    if sent is not None and sent.repeats_429 and isinstance(error, RateLimitedError):
+    if sent is not None and sent.repeats_429 and isinstance(error, ServiceError) and error.status == 429:
         return True
     if sent is not None and sent.is_repeatable:
         return True
