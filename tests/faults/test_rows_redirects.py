@@ -76,6 +76,7 @@ async def test_D_06_length_and_tag_of_the_hop_itself(row: Row) -> None:
     """Success; size and version are those of the last answer. D2."""
     attempt = await row.download("redirect=1&reset=1m", SIZE)
     row.expect(attempt, disk="D2", requests=6)
+    assert [request.status for request in attempt.requests] == [302, 200, 302, 206, 302, 206]
     assert attempt.result.size_bytes == SIZE
     validators = {request.headers.get("if-range") for request in attempt.requests} - {None}
     assert validators
@@ -158,14 +159,19 @@ async def test_D_07_nobody_comes_to_where_it_leads(row: Row, host: str) -> None:
 @pytest.mark.parametrize("target", ["http://a\nb", "http://a\0b", "https://\x1b[2J/", "http://a\r b"])
 async def test_D_07_control_characters(row: Row, target: str) -> None:
     """ProtocolError after a second try, as for any head with control characters (H-05). D0."""
+    resolver = resolving()
     attempt = await row.download(f"loc={quote(target, safe='')}")
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
+    assert len(attempt.requests) == 2
+    assert resolver.asked == []
 
 
 async def test_D_07_a_line_end_in_the_target(row: Row) -> None:
     """AddressError: the target ends there, the rest is another header that nobody obeys. D0."""
+    resolver = resolving()
     attempt = await row.download(f"loc={quote('http://elsewhere.test/f' + chr(13) + chr(10) + 'X: y', safe='')}")
     row.expect_error(attempt, errors.AddressError, disk="D0", requests=1)
+    assert resolver.asked == []
 
 
 @pytest.mark.parametrize(("length", "kind"), [(9000, errors.RedirectError), (100_000, errors.LimitExceededError)])
