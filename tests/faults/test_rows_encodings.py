@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ async def test_E_01_gzip_unasked_and_the_digest_of_what_is_meant_is_known(row: R
     attempt = await row.download("gzip=1&nodigest=1", size, digests=digests)
     error = row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
     assert "encoded" in error.reason
+    assert len(attempt.requests) == 2
 
 
 async def test_E_01_gzip_once(row: Row) -> None:
@@ -57,6 +59,7 @@ async def test_E_02_gzipped_ranges_and_then_gzip(row: Row) -> None:
     row.expect_error(cut, errors.InterruptedTransferError, disk="D1", requests=1)
     attempt = await row.download("hdr=Content-Encoding%3A%20gzip", SIZE)
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=3)
+    assert [request.headers.get("range") for request in attempt.requests] == [f"bytes={2 * MiB}-{SIZE - 1}", None, None]
 
 
 @pytest.mark.parametrize("size", [1000, SIZE])
@@ -71,13 +74,16 @@ async def test_E_03_said_to_be_gzip_and_not_gzip(row: Row, size: int) -> None:
     assert "sha256" in attempt.result.verified_by
 
 
-@pytest.mark.parametrize("is_sized", [True, False])
-async def test_E_04_a_bomb(row: Row, is_sized: bool) -> None:
+@pytest.mark.parametrize("knows", ["nothing", "the size", "the digest"])
+async def test_E_04_a_bomb(row: Row, knows: str) -> None:
     """LimitExceededError at once: no more is unpacked than shows what it is. D0."""
-    attempt = await row.download("bomb=300m", SIZE, is_sized=is_sized, memory_mib=32)
+    known: Any = {"is_sized": knows == "the size"}
+    if knows == "the digest":
+        known["digests"] = {"sha256": sha256_of(row.emulator.blob_content(SIZE, name="f"))}
+    attempt = await row.download("bomb=300m&nodigest=1", SIZE, memory_mib=32, **known)
     error = row.expect_error(attempt, errors.LimitExceededError, disk="D0", requests=1)
     assert "encoded although identity was asked for" in str(error)
-    assert (error.limit, len(attempt.requests)) == (SIZE if is_sized else 16 * MiB, 1)
+    assert (error.limit, len(attempt.requests)) == (SIZE if knows == "the size" else 16 * MiB, 1)
 
 
 async def test_E_04_a_bomb_as_the_answer_of_the_api(row: Row) -> None:

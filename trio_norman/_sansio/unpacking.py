@@ -9,9 +9,9 @@ import attrs
 
 from ..errors import LimitExceededError, ProtocolError
 
-#: Of a body that is packed unasked so much is looked at, in bytes. An object of unknown size that comes to
-#: `MOST_UNPACKED` in it has shrunk to a 256th: no format that is worth its bytes does.
+#: Of an object that comes packed unasked so much is looked at, in bytes.
 LOOKED_AT = 64 * 1024
+#: What these may unpack to: whatever has shrunk to less than a 256th is taken for a bomb.
 MOST_UNPACKED = 16 * 2**20
 _STEP = 64 * 1024  # bytes that are held at a time
 _GZIP_OR_ZLIB = 47  # whichever the header says
@@ -51,9 +51,12 @@ class Gauge:
                 return
 
 
-def encoding_unasked(
-    url: str, gauge: Gauge | None = None, *, method: str = "GET"
-) -> ProtocolError | LimitExceededError:
+def new_gauge(size: int | None) -> Gauge:
+    """Return what judges the first `LOOKED_AT` bytes of an object's body; `size` is the object's, if it is known."""
+    return Gauge(MOST_UNPACKED if size is None else min(size, MOST_UNPACKED))
+
+
+def encoding_unasked(url: str, gauge: Gauge, *, method: str = "GET") -> ProtocolError | LimitExceededError:
     """Return the error that a body is which came encoded although identity was asked for.
 
     Args:
@@ -61,7 +64,7 @@ def encoding_unasked(
         gauge: What was counted of it; a bomb is not asked for once more.
         method: The request's verb.
     """
-    if gauge is not None and gauge.is_beyond:
+    if gauge.is_beyond:
         return LimitExceededError(
             method, url, "the unpacked body (encoded although identity was asked for)", gauge.most
         )

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import trio
 
-from .._sansio.unpacking import LOOKED_AT, MOST_UNPACKED, Gauge, encoding_unasked
+from .._sansio.unpacking import LOOKED_AT, encoding_unasked, new_gauge
 from .._wire._fetching import Answer
 from ..errors import TransportError, TrioNormanError
 
@@ -21,7 +21,7 @@ async def refused_encoding(answer: Answer, size: int | None, seconds: float) -> 
 
     Cancellation: the body was taken in part.
     """
-    gauge, left = Gauge(MOST_UNPACKED if size is None else min(size, MOST_UNPACKED)), LOOKED_AT
+    gauge, left = new_gauge(size), LOOKED_AT
     with trio.move_on_after(seconds):
         try:
             async with aclosing(answer.chunks()) as chunks:
