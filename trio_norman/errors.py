@@ -21,8 +21,8 @@
         PermissionDeniedError                 403
         NotFoundError                         404, 410
         ConflictError                         409, 412
-        RateLimitedError                      429: try again after `retry_after` seconds
-        ServiceBrokenError                    5xx
+        RateLimitedError                      429, 503 with a time: try again after `retry_after` seconds
+        ServiceBrokenError                    any other 5xx
       MalformedResponseError                the service spoke, and its answer has the wrong shape
         UndecodableResponseError              ... or is not JSON at all
         PagingError                           ... or its pages contradict each other
@@ -284,10 +284,10 @@ class ConflictError(ServiceError):
 
 
 class RateLimitedError(ServiceError):
-    """429: too many requests; `retry_after` seconds is what the service asked for."""
+    """429, or a 503 that says when to come back: `retry_after` seconds is what the service asked for."""
 
     retryable = True
-    advice = "too many requests: wait, or use fewer connections"
+    advice = "it takes no more requests for now: wait, or use fewer connections"
 
 
 class ServiceBrokenError(ServiceError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from itertools import chain, cycle, repeat
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from tests.faults.peers import open_peer, receive_head, saying, until_left
 from tests.faults.rows import MiB, Row
 from tests.security.resolving import resolving
 from trio_norman import ConnectionSettings, Source, errors
+from trio_norman.emulator import LoggedRequest
 
 SIZE = 3 * MiB
 ALLOWED = {"host", "user-agent", "accept", "accept-encoding", "range", "if-range", "if-match"}
@@ -28,7 +30,9 @@ async def test_D_01_one_to_five_hops(row: Row, hops: int) -> None:
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 async def test_D_01_each_status_that_is_a_hop(row: Row, code: int) -> None:
     """Success. D2."""
-    row.expect(await row.download(f"redirect=1&rcode={code}"), disk="D2", requests=2)
+    attempt = await row.download(f"redirect=1&rcode={code}")
+    row.expect(attempt, disk="D2", requests=2)
+    assert [request.status for request in attempt.requests] == [code, 200]
 
 
 @pytest.mark.parametrize("fault", ["loop=1", "redirect=50", "redirect=6"])
@@ -56,16 +60,23 @@ async def test_D_03_a_hop_to_another_origin(row: Row, hops: int) -> None:
 
 @pytest.mark.parametrize("size", ["1024m", "100"])
 async def test_D_05_a_hop_with_an_enormous_body(row: Row, size: str) -> None:
-    """Success; that body is not read. D2."""
+    """Success; that body is not read, its connection dropped. D2."""
+    opened = row.emulator.connections.total
     attempt = await row.download(f"redirect=1&rbomb={size}", within=5, memory_mib=48, max_connections=2)
     row.expect(attempt, disk="D2", requests=2)
-    assert attempt.requests[0].sent_bytes <= 16 * MiB  # what the sockets' buffers take
+    assert [request.status for request in attempt.requests] == [302, 200]
+    hop = attempt.requests[0]
+    assert hop.sent_bytes <= 16 * MiB  # what the sockets' buffers take
+    assert hop.is_finished == (size == "100")
+    # Of a body that came along with its head nothing is left to be read.
+    assert row.emulator.connections.total - opened == (1 if size == "100" else 2)
 
 
 async def test_D_06_length_and_tag_of_the_hop_itself(row: Row) -> None:
     """Success; size and version are those of the last answer. D2."""
     attempt = await row.download("redirect=1&reset=1m", SIZE)
     row.expect(attempt, disk="D2", requests=6)
+    assert [request.status for request in attempt.requests] == [302, 200, 302, 206, 302, 206]
     assert attempt.result.size_bytes == SIZE
     validators = {request.headers.get("if-range") for request in attempt.requests} - {None}
     assert validators
@@ -148,14 +159,19 @@ async def test_D_07_nobody_comes_to_where_it_leads(row: Row, host: str) -> None:
 @pytest.mark.parametrize("target", ["http://a\nb", "http://a\0b", "https://\x1b[2J/", "http://a\r b"])
 async def test_D_07_control_characters(row: Row, target: str) -> None:
     """ProtocolError after a second try, as for any head with control characters (H-05). D0."""
+    resolver = resolving()
     attempt = await row.download(f"loc={quote(target, safe='')}")
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
+    assert len(attempt.requests) == 2
+    assert resolver.asked == []
 
 
 async def test_D_07_a_line_end_in_the_target(row: Row) -> None:
     """AddressError: the target ends there, the rest is another header that nobody obeys. D0."""
+    resolver = resolving()
     attempt = await row.download(f"loc={quote('http://elsewhere.test/f' + chr(13) + chr(10) + 'X: y', safe='')}")
     row.expect_error(attempt, errors.AddressError, disk="D0", requests=1)
+    assert resolver.asked == []
 
 
 @pytest.mark.parametrize(("length", "kind"), [(9000, errors.RedirectError), (100_000, errors.LimitExceededError)])
@@ -201,19 +217,27 @@ async def test_D_08_a_hop_in_answer_to_a_change(row: Row, code: int) -> None:
     assert held in row.emulator.checkpoints
 
 
-@pytest.mark.parametrize("is_same", [True, False])
-async def test_D_09_parts_are_sent_to_different_targets(row: Row, is_same: bool) -> None:
+def etag_of(row: Row, request: LoggedRequest) -> str:
+    """Return the tag of the object that a request led to."""
+    stored = row.emulator.storage.objects.find(request.path)
+    assert stored is not None
+    return stored.etag
+
+
+@pytest.mark.parametrize("targets", ["one object", "two objects", "two objects and If-Range ignored"])
+async def test_D_09_parts_are_sent_to_different_targets(row: Row, targets: str) -> None:
     """Success: parts of one version only, whichever target they come from. D2."""
-    size = 8 * MiB
-    first = row.url("rate=8m", size)
+    size, is_same = 8 * MiB, targets == "one object"
+    fault = "rate=8m&nodigest=1" + "&noifrange=1" * targets.endswith("ignored")
+    first = row.url(fault, size)
     second = first.replace(row.emulator.storage_url, row.emulator.other_storage_url)
     if not is_same:
-        second = row.url("", size, seed=1)
-    targets = [first, second, first, second]
+        second = row.url(fault, size, seed=1)
+    following = chain([first], cycle([second, first]) if is_same else repeat(second))
 
     async def behave(stream: trio.SocketStream, number: int) -> None:
         while await receive_head(stream):
-            target = targets.pop(0) if len(targets) > 1 else targets[0]
+            target = next(following)
             await stream.send_all(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
         await until_left(stream)
 
@@ -222,5 +246,16 @@ async def test_D_09_parts_are_sent_to_different_targets(row: Row, is_same: bool)
         source = Source.from_url(f"{peer.root}/f", "f")
         attempt = await row.download_all([source], max_connections=4, part_bytes=2 * MiB)
     row.expect(attempt, disk="D2")
-    assert urlsplit(second).port
-    assert len(attempt.requests) > 1
+    whole = [number for number, request in enumerate(attempt.requests) if "range" not in request.headers]
+    parts = attempt.requests[whole[-1] + 1 :]
+    assert len(whole) == (1 if is_same else 2)  # each further one is a restart
+    assert [request.status for request in parts] == [206] * len(parts)
+    validated = etag_of(row, attempt.requests[whole[-1]])
+    assert {(request.headers["if-range"], etag_of(row, request)) for request in parts} == {(validated, validated)}
+    assert {request.server for request in parts} == ({"storage", "other"} if is_same else {"storage"})
+    # Of what came before the restart only the first answer was written: its parts were of the other object.
+    written_in_vain = attempt.result.received_bytes - size
+    assert written_in_vain <= (0 if is_same else attempt.requests[0].sent_bytes)
+    assert {request.status for request in attempt.requests[1 : whole[-1]]} == (
+        set() if is_same else {206} if targets.endswith("ignored") else {200}
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import pytest
 import trio
@@ -12,7 +13,8 @@ import trio
 from tests.destinations import QUICK, until
 from tests.faults.rows import Attempt, MiB, Row
 from tests.nginx import open_nginx
-from trio_norman import Link, ServiceClient, Source, errors
+from trio_norman import DownloadRetrying, Event, Link, ServiceClient, Source, errors
+from trio_norman._wire import _client, _fetching
 from trio_norman.rest import Checkpoint, RestClient
 
 LARGE = 12 * MiB
@@ -135,43 +137,57 @@ async def test_S_12_the_renewed_url_leads_elsewhere(row: Row) -> None:
     assert attempt.result.received_bytes > LARGE
 
 
-async def download_one(row: Row) -> Attempt:
+async def download_one(row: Row, **how: Any) -> Attempt:
     """Download the first checkpoint through a client of the service."""
     held = row.emulator.checkpoints[0].checkpoint_id
     async with row.attempt({"f": row.emulator.content_of(held)}, connections=1) as attempt:
         async with row.service.create_rest_client() as rest:
             item = await anext(rest.iter_user_checkpoints())
-            attempt.results["f"] = await rest.download_checkpoint(item, row.dest, file_name=lambda _: "f")
+            attempt.results["f"] = await rest.download_checkpoint(item, row.dest, file_name=lambda _: "f", **how)
     return attempt
 
 
+def set_our_clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """Let the client's modules see another time of day than everybody else."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=hours)
+
+    for module in (_client, _fetching):
+        monkeypatch.setattr(module, "datetime", Clock)
+
+
 @pytest.mark.parametrize("hours", [1, -1, 24, -24])
-async def test_S_13_our_clock_is_off(row: Row, hours: int) -> None:
+async def test_S_13_our_clock_is_off(row: Row, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """Success with the first link: it is good for as long as its signer's clock says. D2."""
-    row.emulator.clock.jump(3600 * hours)  # that the other side's clock is right makes no difference to us
+    set_our_clock(monkeypatch, hours)
     attempt = await download_one(row)
     row.expect(attempt, disk="D2", requests=1)
     assert signings(row) == 1
 
 
+@pytest.mark.emulator(size_bytes=2 * MiB)
+@pytest.mark.parametrize("ours", [1, -1])
 @pytest.mark.parametrize("hours", [1, -1])
-async def test_S_13_the_clock_is_set_meanwhile(row: Row, hours: int) -> None:
+async def test_S_13_the_clock_is_set_meanwhile(
+    row: Row, monkeypatch: pytest.MonkeyPatch, hours: int, ours: int
+) -> None:
     """Success after one renewal: the storage's refusal decides, not a clock. D2."""
-    row.emulator.inject(rate="1m")
-    held = row.emulator.checkpoints[0]
-    async with row.attempt({"f": row.emulator.content_of(held.checkpoint_id)}, connections=1) as attempt:
-        async with row.service.create_rest_client() as rest, trio.open_nursery() as nursery:
-            item = await anext(rest.iter_user_checkpoints())
+    set_our_clock(monkeypatch, ours)
+    row.emulator.inject(reset="1m", times=1)
+    cuts = []
 
-            async def set_the_clock() -> None:
-                while not row.emulator.requests.of("storage"):  # noqa: ASYNC110 (nobody tells)
-                    await trio.sleep(0.01)
-                row.emulator.clock.jump(3600 * hours)
-                row.emulator.inject()
+    def set_the_clock(event: Event) -> None:
+        if isinstance(event, DownloadRetrying):
+            row.emulator.clock.jump(3600 * hours)
+            cuts.append(event)
 
-            nursery.start_soon(set_the_clock)
-            attempt.results["f"] = await rest.download_checkpoint(item, row.dest, file_name=lambda _: "f")
+    attempt = await download_one(row, max_connections=1, on_event=set_the_clock)
     row.expect(attempt, disk="D2", requests=3)
+    assert [request.status for request in attempt.requests] == [200, 403, 206]
+    assert (len(cuts), signings(row)) == (1, 2)
 
 
 async def test_S_14_the_signature_is_wrong(row: Row) -> None:
@@ -246,16 +262,18 @@ async def test_A_02_the_account_cannot_be_asked_for(row: Row, is_there: bool) ->
 
 
 async def test_A_03_a_hundred_calls_and_one_account(row: Row) -> None:
-    """Success: the account is asked for once, when the client is opened, however many calls need it."""
+    """Success: the account is asked for once, when the client is opened, however many calls need it. D0."""
     pages = []
 
     async def ask(rest: RestClient) -> None:
         pages.append(await rest.list_weights())
 
-    async with row.attempt({}):
+    async with row.attempt({"f": None}) as attempt:
         async with row.service.create_rest_client() as rest, trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(ask, rest)
+    assert attempt.error is None
+    row.expect_disk(attempt, disk="D0")
     assert len(pages) == 100
     asked = [request.path for request in row.emulator.requests.of("api")]
     assert sum(path.endswith("/user/me") for path in asked) == 1

@@ -407,9 +407,11 @@ async def test_a_cancelled_wait_loses_nothing(seconds: float, autojump_clock: Mo
 async def test_a_lost_answer_to_a_new_task_is_not_asked_for_twice(autojump_clock: MockClock) -> None:
     async with open_in_memory() as (emulator, client):
         endpoint = await async_endpoint(client)
-        rule = emulator.misbehave(ASYNC, method="POST", status=503, times=1)
-        with pytest.raises(ServiceError):
-            await endpoint.predict(ask())
-        assert rule.hits == 1
+        for retry_after in (None, 1):
+            rule = emulator.misbehave(ASYNC, method="POST", status=503, retry_after=retry_after, times=1)
+            with pytest.raises(ServiceError):
+                await endpoint.predict(ask())
+            assert rule.hits == 1
+            emulator.behave()
         emulator.misbehave(ASYNC, method="POST", status=429, body='{"error":"Too many requests"}', times=2)
         assert (await (await endpoint.predict(ask("then"))).get()).value == "then"

@@ -18,6 +18,7 @@ from trio_norman.errors import (
     JobFailedError,
     JobTimeoutError,
     MalformedResponseError,
+    RateLimitedError,
     ServiceError,
     TransportError,
 )
@@ -215,6 +216,12 @@ async def test_after_an_answer_that_says_nothing_an_invocation_may_have_been_mad
         with pytest.raises(ServiceError) as refused:
             await norman.invoke(echo("x"))
         assert refused.value.orphans == ()  # it said no
+        emulator.behave()
+        busy = emulator.misbehave("/v0/persist/invocations/by-name", status=503, retry_after=1, acts=True)
+        with pytest.raises(RateLimitedError) as unsure:
+            await norman.invoke(echo("x"))
+        assert unsure.value.orphans == ("perhaps an invocation of 'echo': the service failed",)
+        assert busy.hits == 1  # it may have been made: nobody makes a second one
 
 
 async def test_a_service_that_makes_something_else_is_malformed(autojump_clock: MockClock) -> None:

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from tests.faults.secrecy import everything_about
 from tests.norman.norman_opening import answer, asked, echo, open_in_memory
 from tests.strategies import texts
 from trio_norman import ConnectionSettings, Norman, RetryPolicy
@@ -103,6 +104,7 @@ async def test_A_01_a_token_that_is_refused_is_renewed_once_for_all_and_the_call
                 nursery.start_soon(ask)
         assert len(done) == 20
         assert logins(emulator) == 2
+        assert sorted(request.status or 0 for request in asked(emulator, "/models/get")) == [200] * 20 + [401] * 20
 
 
 async def test_A_01_a_token_that_is_refused_during_a_long_wait_is_renewed_within_it(
@@ -160,7 +162,8 @@ async def test_A_02_a_login_that_is_down_is_tried_again_and_its_failure_shared(a
                 nursery.start_soon(ask)
         assert len(failures) == 10
         assert logins(emulator) == 3
-        assert all(emulator.norman_api_key not in f"{error}{error!r}" for error in failures)
+        shown = [everything_about(error, with_arguments=True) for error in failures]
+        assert not [text for text in shown if emulator.norman_api_key in text]
         emulator.behave()
         assert await norman.persist.models.get_models()  # a failure is not for ever
 
@@ -192,7 +195,7 @@ async def test_A_02_who_comes_during_a_login_that_fails_waits_for_it_and_is_told
 
 
 async def test_A_02_nobody_listens(autojump_clock: MockClock) -> None:
-    """`ConnectError` when the retry budget is spent."""
+    """`ConnectError` when the retry budget is spent; the key is not shown."""
     async with open_memory_emulator() as (emulator, transport):
         transport.nobody_listens = True
         settings = ConnectionSettings(transport=transport)
@@ -200,6 +203,7 @@ async def test_A_02_nobody_listens(autojump_clock: MockClock) -> None:
             with pytest.raises(ConnectError) as caught:
                 await norman.get_account()
             assert caught.value.attempts == 8
+            assert emulator.norman_api_key not in everything_about(caught.value, with_arguments=True)
 
 
 async def test_A_02_a_key_that_is_refused_is_not_shown_even_if_the_service_quotes_it(

@@ -129,3 +129,10 @@ def test_a_retry_date_is_counted_from_the_answers_own_date(peers: datetime, ours
 def test_whole_seconds_of_retry_after_are_kept() -> None:
     assert error_of(503, retry_after="7").retry_after == 7
     assert error_of(503).retry_after is None
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_whoever_says_when_to_come_back_is_busy_and_not_broken(status: int) -> None:
+    assert type(error_of(status, retry_after="7")) is RateLimitedError
+    assert type(error_of(503, retry_after="soon")) is type(error_of(503)) is ServiceBrokenError
+    assert type(error_of(500, retry_after="7")) is ServiceBrokenError

@@ -70,12 +70,14 @@ def error_of_status(
 
     Source: RFC 9110, section 15; wire/pytrio, sections 1.8 and 2.2; wire/norman, section 1.
     """
-    kind = _BY_STATUS.get(status, ServiceBrokenError if status >= 500 else ServiceError)
     code, message, request_id, cause, suggestions = _told(body)
     shown = partial(without_secrets, secrets=tuple(secrets))
     request_id = headers.get("x-request-id", request_id)
     clock = http_date(headers.get("date", "")) or now
     wait = retry_after_seconds(headers.get("retry-after"), now=clock)
+    kind = _BY_STATUS.get(status, ServiceBrokenError if status >= 500 else ServiceError)
+    if status == 503 and wait is not None:
+        kind = RateLimitedError  # it is not broken: it knows when it will answer (RFC 9110, section 15.6.4)
     return kind(
         method,
         url,

@@ -174,11 +174,6 @@ def _codings(headers: Sequence[tuple[str, str]]) -> list[str]:
     return [coding for coding in told if coding not in {"identity", ""}]
 
 
-def encoding_unasked(url: str) -> ProtocolError:
-    """Return the error that an encoded body is where nothing shows that it is the object all the same."""
-    return ProtocolError("GET", url, "the body is encoded although identity was asked for")
-
-
 def _version(
     size: int | None, first: Mapping[str, str], headers: Sequence[tuple[str, str]], *, whole_body: bool
 ) -> Version:

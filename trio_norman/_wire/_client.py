@@ -31,15 +31,14 @@ from .._sansio.redaction import Secret, without_secrets
 from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
+from .._sansio.unpacking import Gauge, encoding_unasked
 from ..errors import (
     AddressError,
     ConnectError,
     HeadTimeoutError,
     LimitExceededError,
     NameResolutionError,
-    ProtocolError,
     ProxyError,
-    RateLimitedError,
     RedirectError,
     ServiceError,
     TlsError,
@@ -289,7 +288,9 @@ class JsonClient:
         if not 200 <= status < 300:
             raise error_of_status(method, url, status, headers, body, now=now, secrets=secrets)
         if headers.get("content-encoding", "identity").lower() != "identity":
-            raise ProtocolError(method, url, "the answer is encoded although identity was asked for")
+            gauge = Gauge(self.limits.answer_bytes)
+            gauge.feed(body)
+            raise encoding_unasked(url, gauge, method=method)
         date, request_id = headers.get("date", ""), headers.get("x-request-id")
         if method == "DELETE" or status == 204 or sent.awaits_nothing:
             return JsonAnswer(url, _tolerated(body), request_id, date, now)
@@ -311,7 +312,7 @@ class JsonClient:
 def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:
     if sent is not None and not isinstance(sent.content, bytes | None):
         return False  # a stream is gone once it was read
-    if sent is not None and sent.repeats_429 and isinstance(error, RateLimitedError):
+    if sent is not None and sent.repeats_429 and isinstance(error, ServiceError) and error.status == 429:
         return True
     if sent is not None and sent.is_repeatable:
         return True

@@ -16,7 +16,7 @@ from ..errors import (
     LimitExceededError,
     MalformedResponseError,
     NameResolutionError,
-    ServiceBrokenError,
+    ServiceError,
     TlsError,
     TransportError,
     TrioNormanError,
@@ -166,8 +166,9 @@ def lost_answer_noted(what: str) -> Iterator[None]:
     except TransportError as error:
         error.note_orphans(f"perhaps {what}: the answer was lost")
         raise
-    except ServiceBrokenError as error:
-        error.note_orphans(f"perhaps {what}: the service failed")
+    except ServiceError as error:
+        if error.status >= 500:
+            error.note_orphans(f"perhaps {what}: the service failed")
         raise
     except (MalformedResponseError, LimitExceededError) as error:
         if not error.orphans:  # it may be known already what was made

@@ -12,8 +12,9 @@ import attrs
 import trio
 
 from .._sansio.endings import wrong_size
-from .._sansio.heads import UNKNOWN, Version, encoding_unasked
+from .._sansio.heads import UNKNOWN, Version
 from .._sansio.retrying import RetryBudget
+from .._sansio.unpacking import LOOKED_AT, encoding_unasked, new_gauge
 from ..errors import (
     ChecksumMismatchError,
     DestinationExistsError,
@@ -260,7 +261,9 @@ class ItemDownload:
             return await self._publish_as_it_came(fetched, twin)
         except ChecksumMismatchError:
             if fetched.is_encoded:
-                raise encoding_unasked(self.source.identity) from None
+                gauge = new_gauge(self.source.size_bytes)
+                gauge.feed((fetched.small or b"")[:LOOKED_AT])
+                raise encoding_unasked(self.source.identity, gauge) from None
             raise
 
     async def _publish_as_it_came(self, fetched: ObjectDownload, twin: Mapping[str, str]) -> DownloadResult:

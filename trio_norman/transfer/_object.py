@@ -19,7 +19,6 @@ from .._sansio.heads import (
     Unsatisfiable,
     Version,
     WholeInstead,
-    encoding_unasked,
     read_head,
     size_beyond_limit,
     size_contradiction,
@@ -30,6 +29,7 @@ from .._sansio.retrying import News, RetryBudget
 from .._wire._fetching import Answer
 from ..errors import RangeNotHonouredError, ServiceError, SourceChangedError, TransportError, TrioNormanError
 from ._digesting import Digester, wanted_algorithms
+from ._encoded import refused_encoding
 from ._helpers import Helpers
 from ._links import Ask, Links
 from ._model import DownloadAdvanced, Link, Source
@@ -164,7 +164,7 @@ class ObjectDownload:
         self.links.note_success(link)
         match read_head(Asked(self.source.name, answer.url), answer.status, answer.headers):
             case Body() as body if body.stop is not None and body.stop <= SMALL:
-                return self._contradiction(body, answer.url) or await self._take_small(answer, body, self.budget)
+                return await self._contradiction(body, answer) or await self._take_small(answer, body, self.budget)
             case Body() as body:
                 self._first = (answer, body)
                 return None
@@ -314,7 +314,7 @@ class ObjectDownload:
                 self._ledger.release(lane)
 
     async def _take_body(self, lane: Lane, answer: Answer, body: Body, budget: RetryBudget) -> TrioNormanError | None:
-        wrong = self._contradiction(body, answer.url)
+        wrong = await self._contradiction(body, answer)
         if wrong is not None:
             return wrong
         self._may_range = self._may_range and not body.declines_ranges
@@ -349,13 +349,13 @@ class ObjectDownload:
         largest = self.shop.options.largest_bytes if self.announced.size is None else size
         return size_beyond_limit(self.source.identity, size, largest)
 
-    def _contradiction(self, body: Body, url: str) -> TrioNormanError | None:
+    async def _contradiction(self, body: Body, answer: Answer) -> TrioNormanError | None:
         """Return what is wrong if an answer is not about the announced object; start anew if it changed since."""
         self.is_encoded = body.is_encoded
         told = body.version
         error = what_contradicts(self.source.name, self.announced, told) or self._beyond_limit(told.size or 0)
         if body.is_encoded and (error is not None or not self.announced.digests):
-            return encoding_unasked(url)
+            return await refused_encoding(answer, self.announced.size, self.shop.options.stall.seconds)
         changed = "" if error is not None else told.differs_from(self.seen)
         if changed:
             raise StartAnewError(SourceChangedError(self.source.name, changed), single=False)
