@@ -56,6 +56,7 @@ class Attempt:
     grown_mib: float = 0.0
     peak: int = 0  # connections to the storage at the same time
     cancelled_at: float = math.inf
+    is_batch: bool = False  # which owes a result of every file
     problems: list[str] = attrs.field(factory=list)
     unjudged: set[str] = attrs.field(init=False)  # files of which the row has not said yet what it expects
 
@@ -218,6 +219,7 @@ class Row:
         listed = list(sources)
         files = {source.name: self.contents.get(source.name) for source in listed}
         async with self.attempt(files, within=within, memory_mib=memory_mib, connections=limit) as attempt:
+            attempt.is_batch = True
             attempt.cancel_after(cancel_after)
             async with download_many(
                 listed, self.dest, connection=connection, on_event=attempt.events.append, **chosen
@@ -301,6 +303,8 @@ class Row:
         if attempt.error_of(only) is not None:
             raise ViolationError(f"{only} failed: {attempt.error_of(only)!r}")
         if result is None:
+            if attempt.is_batch:
+                raise ViolationError(f"there is no result of {only}")
             return
         outcome = {"D2": Outcome.OK, "D3": Outcome.SKIPPED}.get(disk)
         if outcome is not None and result.outcome is not outcome:

@@ -234,6 +234,13 @@ async def test_nothing_is_expected_of_one_file(tmp_path: Path, capfd: pytest.Cap
         row.expect(await row.download_all([row.source(name="f"), row.source(name="g")]), "f")
 
 
+async def test_the_result_of_one_file_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "there is no result of g") as row:
+        attempt = await row.download_all([row.source(name="f"), row.source(name="g")])
+        del attempt.results["g"]
+        row.expect_all(attempt)
+
+
 def truncated(row: Row) -> None:
     os.truncate(row.dest / "f", SIZE - 1)
 
@@ -276,6 +283,12 @@ def garbled(row: Row) -> None:
     partial_of(row.dest, "f")[1].write_bytes(b"[]\n")
 
 
+def with_nothing_noted(row: Row) -> None:
+    sidecar = partial_of(row.dest, "f")[1]
+    lines = sidecar.read_bytes().splitlines(keepends=True)
+    sidecar.write_bytes(b"".join(lines[:2]))  # without the spans
+
+
 def with_other_bytes(row: Row) -> None:
     partial_of(row.dest, "f")[0].write_bytes(bytes(SIZE))
 
@@ -288,7 +301,9 @@ def with_a_final_file(row: Row) -> None:
     (row.dest / "f").touch()
 
 
-@pytest.mark.parametrize("spoil", [without_sidecar, garbled, with_other_bytes, public, with_a_final_file])
+@pytest.mark.parametrize(
+    "spoil", [without_sidecar, garbled, with_nothing_noted, with_other_bytes, public, with_a_final_file]
+)
 async def test_D1_is_a_partial_that_can_be_taken_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], spoil: Callable[[Row], None]
 ) -> None:
