@@ -1,8 +1,8 @@
 """Which test stands for which row of the fault matrix: `python -m tests.faults.report` writes it to tests/FAULTS.md.
 
 Nothing is imported or run for it. A test belongs to the row in its name (``test_B_01_one_reset`` to B-01) and to those
-that ``@pytest.mark.rows("B-02")`` names; the first line of its docstring says the outcome. It may stand anywhere below
-tests/.
+that ``@pytest.mark.rows("B-02")`` or the ``id="B-03"`` of one of its parameters names; the first line of its docstring
+says the outcome. It may stand anywhere below tests/.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import attrs
 TESTS = Path(__file__).parents[1]
 MATRIX = Path(__file__).with_name("matrix.toml")
 REPORT = TESTS / "FAULTS.md"
+_ROW = re.compile(r"[A-Z]+3?-\d\d")
 _NAME = re.compile(r"test_([A-Z]+3?)_(\d\d)_\w")
 
 _INTRODUCTION = """\
@@ -81,9 +82,14 @@ def cases_in(text: str, path: Path, tests: Path) -> Iterator[Case]:
 
 
 def _marked(mark: ast.expr) -> Iterable[str]:
-    if not (isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.rows"):
+    kind = ast.unparse(mark.func) if isinstance(mark, ast.Call) else ""
+    if isinstance(mark, ast.Call) and kind == "pytest.mark.rows":
+        return [ast.literal_eval(each) for each in mark.args]
+    if kind != "pytest.mark.parametrize":
         return []
-    return [ast.literal_eval(each) for each in mark.args]
+    ids = [each.value for each in ast.walk(mark) if isinstance(each, ast.keyword) and each.arg == "id"]
+    names = [str(each.value) for each in ids if isinstance(each, ast.Constant)]
+    return [name for name in names if _ROW.fullmatch(name)]
 
 
 def problems_of(faults: Sequence[Fault], cases: Sequence[Case]) -> list[str]:

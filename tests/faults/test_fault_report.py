@@ -65,13 +65,14 @@ async def test_E3_01_words(row):
     """
 class TestX:
     @pytest.mark.rows("K-01")
+    @pytest.mark.parametrize("x", [pytest.param(1, id="B-03"), pytest.param(2, id="b3")])
     def test_words(self): ...
 def test_other(): ...
 '''
     path = Path("tests/x/test_y.py")
     assert list(cases_in(text, path, Path("tests"))) == [
         Case("test_E3_01_words", "x/test_y.py", ("E3-01", "B-02", "SEC-16"), "Success. D2."),
-        Case("test_words", "x/test_y.py", ("K-01",), ""),
+        Case("test_words", "x/test_y.py", ("K-01", "B-03"), ""),
     ]
 
 

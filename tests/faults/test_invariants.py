@@ -20,7 +20,8 @@ import trio
 
 from tests.destinations import until
 from tests.faults import leftovers
-from tests.faults.rows import MiB, Row, ViolationError, open_row
+from tests.faults.peers import open_peer, saying
+from tests.faults.rows import Attempt, MiB, Row, ViolationError, open_row
 from tests.faults.secrecy import PIECE, Canaries, everything_about
 from tests.faults.trees import partial_of
 from trio_norman import StallLimit, errors
@@ -371,6 +372,41 @@ async def test_too_many_connections(tmp_path: Path, capfd: pytest.CaptureFixture
                 await until(lambda: row.emulator.connections.total == 2)
                 await stream.aclose()
         row.expect_disk(attempt, disk="D0")
+
+
+async def test_too_many_requests_where_the_row_does_not_say_how_many(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with violated(tmp_path, capfd, "I9: 6 requests, not 5") as row:
+        attempt = await row.download()
+        attempt.requests *= 6
+        row.expect(attempt)
+
+
+async def contact_twice(row: Row, **limits: float) -> Attempt:
+    """Have two connections to another peer than the emulator at the same time."""
+    async with open_peer(saying(b"")) as peer, row.attempt({"f": b""}, **limits) as attempt:
+        for stream in [await trio.open_tcp_stream(peer.host, peer.port) for _ in range(2)]:
+            await stream.aclose()
+    return attempt
+
+
+async def test_too_many_requests_of_another_peer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "I9: 2 requests, not 1") as row:
+        row.expect(await contact_twice(row, requests=1), disk="D0")
+
+
+async def test_too_many_connections_to_another_peer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "I9: 2 connections at the same time, not 1") as row:
+        row.expect_disk(await contact_twice(row, connections=1), disk="D0")
+
+
+async def test_connections_one_after_another_are_one_at_a_time(row: Row) -> None:
+    async with row.attempt({"f": b""}, connections=1, requests=3) as attempt, open_peer(saying(b"")) as peer:
+        for _ in range(3):
+            await (await trio.open_tcp_stream(peer.host, peer.port)).aclose()
+    row.expect(attempt, disk="D0")
+    assert (attempt.elsewhere, attempt.peak) == (3, 1)
 
 
 async def test_too_much_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -63,7 +63,7 @@ class ObjectDownload:
     budget: RetryBudget
     links: Links
     part: Part | None = None
-    small: bytes | None = None
+    small: bytes | None = attrs.field(default=None, repr=False)  # up to a MiB of the file
     seen: Version = UNKNOWN
     received_bytes: int = 0
     attempts: int = 0
