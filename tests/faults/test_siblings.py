@@ -108,7 +108,7 @@ async def try_it(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_connecting(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -127,7 +127,7 @@ async def test_siblings_of_faulty_connecting(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_heads(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -154,7 +154,7 @@ async def test_siblings_of_faulty_heads(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_bodies(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -175,7 +175,7 @@ async def test_siblings_of_faulty_bodies(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_ranges(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -193,7 +193,7 @@ async def test_siblings_of_faulty_ranges(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_versions(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -211,7 +211,7 @@ async def test_siblings_of_faulty_versions(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_statuses(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -227,7 +227,7 @@ async def test_siblings_of_faulty_statuses(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_redirects(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
 
 
@@ -242,5 +242,5 @@ async def test_siblings_of_faulty_redirects(row: Row, fault: Fault) -> None:
     ],
 )
 async def test_siblings_of_faulty_encodings(row: Row, fault: Fault) -> None:
-    """As the row says; the other items of the batch are D2, and a cancellation in its middle gets through."""
+    """As the row says; its siblings in the batch are D2, and a cancellation in the middle gets through."""
     await try_it(row, fault)
