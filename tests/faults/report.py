@@ -1,8 +1,8 @@
 """Which test stands for which row of the fault matrix: `python -m tests.faults.report` writes it to tests/FAULTS.md.
 
 Nothing is imported or run for it. A test belongs to the row in its name (``test_B_01_one_reset`` to B-01) and to those
-that ``@pytest.mark.rows("B-02")`` names; the first line of its docstring says the outcome. It may stand anywhere below
-tests/.
+that ``@pytest.mark.rows("B-02")`` or the ``id="B-03"`` of one of its parameters names; the first line of its docstring
+says the outcome. It may stand anywhere below tests/.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import attrs
 TESTS = Path(__file__).parents[1]
 MATRIX = Path(__file__).with_name("matrix.toml")
 REPORT = TESTS / "FAULTS.md"
+_ROW = re.compile(r"[A-Z]+3?-\d\d")
 _NAME = re.compile(r"test_([A-Z]+3?)_(\d\d)_\w")
 
 _INTRODUCTION = """\
@@ -26,7 +27,8 @@ _INTRODUCTION = """\
 Made from the suite by `make faults`; what to do about a new fault stands in CONTRIBUTING.md. What the disk holds
 afterwards: **D0** the final name as before, nothing new; **D1** the same, and one partial that can be taken up;
 **D2** the file, complete and verified; **D3** the file that was there, untouched. Each row is also held to the
-invariants at the top of `tests/faults/rows.py`.
+invariants at the top of `tests/faults/rows.py`. Where an outcome differs from the one that was demanded of its row, the
+last line says how and why; {deviations} rows have such a line.
 """
 
 
@@ -39,6 +41,7 @@ class Fault:
     pending: bool = False
     later: str = ""  # what it comes with
     reason: str = ""  # why it cannot be tested where the suite runs
+    deviates: str = ""  # how the outcome differs from what was demanded, and why
 
     @property
     def section(self) -> str:
@@ -81,9 +84,14 @@ def cases_in(text: str, path: Path, tests: Path) -> Iterator[Case]:
 
 
 def _marked(mark: ast.expr) -> Iterable[str]:
-    if not (isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.rows"):
+    kind = ast.unparse(mark.func) if isinstance(mark, ast.Call) else ""
+    if isinstance(mark, ast.Call) and kind == "pytest.mark.rows":
+        return [ast.literal_eval(each) for each in mark.args]
+    if kind != "pytest.mark.parametrize":
         return []
-    return [ast.literal_eval(each) for each in mark.args]
+    ids = [each.value for each in ast.walk(mark) if isinstance(each, ast.keyword) and each.arg == "id"]
+    names = [str(each.value) for each in ids if isinstance(each, ast.Constant)]
+    return [name for name in names if _ROW.fullmatch(name)]
 
 
 def problems_of(faults: Sequence[Fault], cases: Sequence[Case]) -> list[str]:
@@ -111,21 +119,21 @@ def written(titles: Mapping[str, str], faults: Sequence[Fault], cases: Sequence[
         f"{sum(bool(fault.later) for fault in rows)} that come with their service",
         f"{sum(fault.pending for fault in rows)} pending.",
     ]
-    lines = [_INTRODUCTION, ", ".join(counts)]
+    lines = [_INTRODUCTION.format(deviations=sum(bool(fault.deviates) for fault in faults)), ", ".join(counts)]
     for section, title in titles.items():
-        lines += ["", f"## {section}: {title}", "", "| Row | Fault | Tests | Outcome |", "|---|---|---|---|"]
+        lines += ["", f"## {section}: {title}", "", "| Row | Fault | Tests and their outcomes |", "|---|---|---|"]
         lines += [_line(fault, cases) for fault in faults if fault.section == section]
     return "\n".join(lines) + "\n"
 
 
 def _line(fault: Fault, cases: Sequence[Case]) -> str:
     mine = [case for case in cases if fault.row in case.rows]
-    tests = "<br>".join(f"[{case.name}]({case.path})" for case in mine)
-    outcomes = "<br>".join(dict.fromkeys(case.outcome for case in mine))
+    told = [f"[{case.name}]({case.path}): {case.outcome}" for case in mine]
     if not mine:
-        outcomes = fault.reason and f"not tested: {fault.reason}"
-        outcomes = outcomes or (fault.later and f"comes with {fault.later}") or "pending"
-    cells = (fault.row, fault.fault, tests or "-", outcomes)
+        excuse = fault.reason and f"not tested: {fault.reason}"
+        told = [excuse or (fault.later and f"comes with {fault.later}") or "pending"]
+    told += [f"*Differs from the demand:* {fault.deviates}."] * bool(fault.deviates)
+    cells = (fault.row, fault.fault, "<br>".join(told))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

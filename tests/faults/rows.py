@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Unpack
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import attrs
 import trio
@@ -21,6 +21,7 @@ import trio
 from tests.cli.commandline import Ended, Shell
 from tests.destinations import IMPATIENT, QUICK
 from tests.faults import leftovers, trees
+from tests.faults.contacts import Contacts, watching_connections
 from tests.faults.leftovers import Leftovers
 from tests.faults.secrecy import Canaries, everything_about, listening, new_canary
 from tests.faults.trees import Entry, Expected
@@ -33,6 +34,7 @@ from trio_norman.transfer._model import DownloadOptions, Link
 from trio_norman.transfer._shop import most_connections
 
 MiB = 2**20
+_ATTEMPTS = 8  # of the settings that a user gets who says nothing
 _SIGNATURES = 200  # that are watched for: what hides so many hides the others
 CANCELLED_WITHIN = 1.5  # seconds: one, and a disk call that runs
 
@@ -52,10 +54,13 @@ class Attempt:
     events: list[Event] = attrs.field(factory=list)
     error: BaseException | None = None  # what the block raised, if it is one of ours
     requests: list[LoggedRequest] = attrs.field(factory=list)  # to the storage
+    elsewhere: int = 0  # connections of this process to other places than the emulator, also in vain
+    most_requests: float = math.inf  # if the row does not say it more exactly
     seconds: float = 0.0
     grown_mib: float = 0.0
-    peak: int = 0  # connections to the storage at the same time
+    peak: int = 0  # connections at the same time, but for those to the API
     cancelled_at: float = math.inf
+    is_batch: bool = False  # which owes a result of every file
     problems: list[str] = attrs.field(factory=list)
     unjudged: set[str] = attrs.field(init=False)  # files of which the row has not said yet what it expects
 
@@ -91,6 +96,7 @@ class Row:
     tree: Path  # everything in it is watched
     dest: Path  # the only place in it where files may appear; not made yet
     canaries: Canaries
+    contacts: Contacts
     contents: dict[str, Expected] = attrs.field(factory=dict)  # what `source` has promised under each name
     attempts: list[Attempt] = attrs.field(factory=list)
     shown: list[tuple[str, str | bytes]] = attrs.field(factory=list)  # place, text
@@ -218,7 +224,14 @@ class Row:
         limit = most_connections(DownloadOptions(**chosen))
         listed = list(sources)
         files = {source.name: self.contents.get(source.name) for source in listed}
-        async with self.attempt(files, within=within, memory_mib=memory_mib, connections=limit) as attempt:
+        part = DownloadOptions(**chosen).part_bytes
+        sizes = [trees.size_of(content) if content else 1 for content in files.values()]
+        parts = max(sum(-(-size // part) or 1 for size in sizes), limit if limit > 1 else 1)
+        asked = chosen["retry"].attempts * parts
+        async with self.attempt(
+            files, within=within, memory_mib=memory_mib, connections=limit, requests=asked
+        ) as attempt:
+            attempt.is_batch = True
             attempt.cancel_after(cancel_after)
             async with download_many(
                 listed, self.dest, connection=connection, on_event=attempt.events.append, **chosen
@@ -235,6 +248,7 @@ class Row:
         within: float = 20.0,
         memory_mib: float = 96.0,
         connections: float = math.inf,
+        requests: float | None = None,
     ) -> AsyncIterator[Attempt]:
         """Run any block against the fault, and judge it.
 
@@ -245,12 +259,16 @@ class Row:
             files: The names in the destination that the block may write, and what they should hold.
             within: Seconds until it must have ended.
             memory_mib: How far the memory of this process, emulator included, may grow meanwhile.
-            connections: How many connections to the storage it may have at the same time.
+            connections: How many connections it may have at the same time, but for those to the API.
+            requests: How many requests it may make of the storage, together with connections to other places; by
+                default as many as the attempts at one part of each file.
         """
         attempt = Attempt(files, trees.picture_of(self.tree))
         self.attempts.append(attempt)
+        attempt.most_requests = _ATTEMPTS * max(1, len(files)) if requests is None else requests
         seen, storage = self.emulator.requests.total, self.emulator.connections
         storage.peak = storage.active
+        self.contacts.forget()
         leftovers.forget_peak_memory()
         base, started = leftovers.resident_mib(), trio.current_time()
         limit = trio.CancelScope(deadline=started + within)
@@ -266,7 +284,9 @@ class Row:
             attempt.unjudged.clear()
             raise
         ended = trio.current_time()
-        attempt.seconds, attempt.peak = ended - started, storage.peak
+        attempt.seconds = ended - started
+        attempt.peak = self.contacts.peak if self.contacts.ports else storage.peak  # which another process has made
+        attempt.elsewhere = sum(port not in self._storage_ports for port in self.contacts.ports)
         attempt.grown_mib = leftovers.peak_mib() - base
         new = [request for request in self.emulator.requests if request.number > seen]
         attempt.requests = [request for request in new if request.server != "api"]
@@ -294,7 +314,7 @@ class Row:
     # ---- what is expected
 
     def expect(
-        self, attempt: Attempt, name: str | None = None, *, disk: str = "D2", requests: float = math.inf
+        self, attempt: Attempt, name: str | None = None, *, disk: str = "D2", requests: float | None = None
     ) -> None:
         """Say that a file succeeded: complete (D2), or already there (D3). Raises `ViolationError` if it did not."""
         only = self._judged(attempt, name, disk, requests)
@@ -302,6 +322,8 @@ class Row:
         if attempt.error_of(only) is not None:
             raise ViolationError(f"{only} failed: {attempt.error_of(only)!r}")
         if result is None:
+            if attempt.is_batch:
+                raise ViolationError(f"there is no result of {only}")
             return
         outcome = {"D2": Outcome.OK, "D3": Outcome.SKIPPED}.get(disk)
         if outcome is not None and result.outcome is not outcome:
@@ -311,7 +333,7 @@ class Row:
         if expected is not None and disk == "D2" and result.size_bytes != trees.size_of(expected):
             raise ViolationError(f"I2: the size of {only} is told as {result.size_bytes}")
 
-    def expect_all(self, attempt: Attempt, *, disk: str = "D2", requests: float = math.inf) -> None:
+    def expect_all(self, attempt: Attempt, *, disk: str = "D2", requests: float | None = None) -> None:
         """Say that every file of which nothing was said yet succeeded, as `expect` does for one."""
         for name in sorted(attempt.unjudged):
             self.expect(attempt, name, disk=disk, requests=requests)
@@ -323,7 +345,7 @@ class Row:
         name: str | None = None,
         *,
         disk: str = "D0",
-        requests: float = math.inf,
+        requests: float | None = None,
     ) -> Any:
         """Say that a file failed with this very kind of error, which is returned; raises `ViolationError`."""
         only = self._judged(attempt, name, disk, requests)
@@ -364,11 +386,16 @@ class Row:
 
     # ---- how it is judged
 
-    def _judged(self, attempt: Attempt, name: str | None, disk: str, requests: float) -> str:
+    def _judged(self, attempt: Attempt, name: str | None, disk: str, requests: float | None) -> str:
         self.expect_disk(attempt, name, disk=disk)
-        if len(attempt.requests) > requests:
-            raise ViolationError(f"I9: {len(attempt.requests)} requests, not {requests}")
+        made, allowed = len(attempt.requests) + attempt.elsewhere, attempt.most_requests
+        if made > (allowed if requests is None else requests):
+            raise ViolationError(f"I9: {made} requests, not {allowed if requests is None else requests}")
         return next(iter(attempt.files)) if name is None else name
+
+    @property
+    def _storage_ports(self) -> set[int | None]:
+        return {urlsplit(url).port for url in (self.emulator.storage_url, self.emulator.other_storage_url)}
 
     def _look_at_the_tree(self, attempt: Attempt) -> None:
         own = {self.dest / name for name in attempt.files}
@@ -441,9 +468,10 @@ async def open_row(
     key = canaries.add("key", new_canary("key"))
     chosen: Any = {"runs": 1, "checkpoints": 3, "size_bytes": MiB, "odd_ports": True, "api_key": key}
     before = Leftovers()
-    with listening() as heard:
+    with listening() as heard, watching_connections() as contacts:
         async with open_emulator(**{**chosen, **options}) as emulator:
-            row = Row(emulator, tree, tree / "work" / "dest", canaries)
+            contacts.ignored.add(urlsplit(emulator.base_url).port or 0)
+            row = Row(emulator, tree, tree / "work" / "dest", canaries, contacts)
             yield row
             problems = [f"I7: {emulator.connections.active} connections are open"] * (
                 not await _is_idle(emulator, patience)

@@ -18,6 +18,7 @@ import attrs
 PIECE = 12
 #: In longer data only adjacent pieces are looked for: whatever is twice as long as a piece holds one of those.
 _READ_CLOSELY = 512 * 1024
+_START_OF_A_BODY = 16 * 1024
 _OURS = str(Path(__file__).parents[2] / "trio_norman")
 _SERVERS = ("trio_norman.emulator", "hypercorn")  # the server's side knows its secrets and may tell
 
@@ -134,5 +135,10 @@ def _arguments(tb: TracebackType | None) -> list[str]:
         code = frame.f_code
         if code.co_filename.startswith(_OURS):
             names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-            shown += [repr(frame.f_locals.get(name)) for name in names]
+            shown += [_printed(frame.f_locals.get(name)) for name in names]
     return shown
+
+
+def _printed(argument: object) -> str:
+    # A body is long, and an argument of every frame on its way: its start is enough, or the search takes seconds.
+    return repr(argument[:_START_OF_A_BODY] if isinstance(argument, (bytes, bytearray)) else argument)

@@ -65,13 +65,14 @@ async def test_E3_01_words(row):
     """
 class TestX:
     @pytest.mark.rows("K-01")
+    @pytest.mark.parametrize("x", [pytest.param(1, id="B-03"), pytest.param(2, id="b3")])
     def test_words(self): ...
 def test_other(): ...
 '''
     path = Path("tests/x/test_y.py")
     assert list(cases_in(text, path, Path("tests"))) == [
         Case("test_E3_01_words", "x/test_y.py", ("E3-01", "B-02", "SEC-16"), "Success. D2."),
-        Case("test_words", "x/test_y.py", ("K-01",), ""),
+        Case("test_words", "x/test_y.py", ("K-01", "B-03"), ""),
     ]
 
 
@@ -79,7 +80,18 @@ def test_the_report_shows_outcomes_and_excuses() -> None:
     faults = [Fault("B-01", "a|b"), Fault("B-02", "c", reason="no kernel"), Fault("B-03", "d", later="pushes")]
     text = written({"B": "Bodies"}, [*faults, Fault("B-04", "e", pending=True)], [TESTED])
     assert "4 rows: 1 tested by 1 tests, 1 that cannot" in text
-    assert "| B-01 | a\\|b | [test_B_01_x](faults/test_x.py) | Success. D2. |" in text
-    assert "| B-02 | c | - | not tested: no kernel |" in text
-    assert "| B-03 | d | - | comes with pushes |" in text
-    assert "| B-04 | e | - | pending |" in text
+    assert "| B-01 | a\\|b | [test_B_01_x](faults/test_x.py): Success. D2. |" in text
+    assert "| B-02 | c | not tested: no kernel |" in text
+    assert "| B-03 | d | comes with pushes |" in text
+    assert "| B-04 | e | pending |" in text
+
+
+def test_the_report_pairs_each_test_with_its_outcome_and_says_what_differs() -> None:
+    cases = [
+        Case(f"test_{name}", "x.py", ("B-01",), outcome) for name, outcome in (("a", "D0."), ("b", "D2."), ("c", "D0."))
+    ]
+    text = written({"B": "Bodies"}, [Fault("B-01", "f", deviates="D0, not D1"), Fault("B-02", "g")], cases)
+    told = "[test_a](x.py): D0.<br>[test_b](x.py): D2.<br>[test_c](x.py): D0."
+    assert f"| B-01 | f | {told}<br>*Differs from the demand:* D0, not D1. |" in text
+    assert "1 rows have such a line" in text
+    assert text.count("Differs") == 1

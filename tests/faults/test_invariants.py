@@ -20,7 +20,8 @@ import trio
 
 from tests.destinations import until
 from tests.faults import leftovers
-from tests.faults.rows import MiB, Row, ViolationError, open_row
+from tests.faults.peers import open_peer, saying
+from tests.faults.rows import Attempt, MiB, Row, ViolationError, open_row
 from tests.faults.secrecy import PIECE, Canaries, everything_about
 from tests.faults.trees import partial_of
 from trio_norman import StallLimit, errors
@@ -234,6 +235,13 @@ async def test_nothing_is_expected_of_one_file(tmp_path: Path, capfd: pytest.Cap
         row.expect(await row.download_all([row.source(name="f"), row.source(name="g")]), "f")
 
 
+async def test_the_result_of_one_file_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "there is no result of g") as row:
+        attempt = await row.download_all([row.source(name="f"), row.source(name="g")])
+        del attempt.results["g"]
+        row.expect_all(attempt)
+
+
 def truncated(row: Row) -> None:
     os.truncate(row.dest / "f", SIZE - 1)
 
@@ -276,6 +284,12 @@ def garbled(row: Row) -> None:
     partial_of(row.dest, "f")[1].write_bytes(b"[]\n")
 
 
+def with_nothing_noted(row: Row) -> None:
+    sidecar = partial_of(row.dest, "f")[1]
+    lines = sidecar.read_bytes().splitlines(keepends=True)
+    sidecar.write_bytes(b"".join(lines[:2]))  # without the spans
+
+
 def with_other_bytes(row: Row) -> None:
     partial_of(row.dest, "f")[0].write_bytes(bytes(SIZE))
 
@@ -288,7 +302,9 @@ def with_a_final_file(row: Row) -> None:
     (row.dest / "f").touch()
 
 
-@pytest.mark.parametrize("spoil", [without_sidecar, garbled, with_other_bytes, public, with_a_final_file])
+@pytest.mark.parametrize(
+    "spoil", [without_sidecar, garbled, with_nothing_noted, with_other_bytes, public, with_a_final_file]
+)
 async def test_D1_is_a_partial_that_can_be_taken_up(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], spoil: Callable[[Row], None]
 ) -> None:
@@ -356,6 +372,41 @@ async def test_too_many_connections(tmp_path: Path, capfd: pytest.CaptureFixture
                 await until(lambda: row.emulator.connections.total == 2)
                 await stream.aclose()
         row.expect_disk(attempt, disk="D0")
+
+
+async def test_too_many_requests_where_the_row_does_not_say_how_many(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with violated(tmp_path, capfd, "I9: 6 requests, not 5") as row:
+        attempt = await row.download()
+        attempt.requests *= 6
+        row.expect(attempt)
+
+
+async def contact_twice(row: Row, **limits: float) -> Attempt:
+    """Have two connections to another peer than the emulator at the same time."""
+    async with open_peer(saying(b"")) as peer, row.attempt({"f": b""}, **limits) as attempt:
+        for stream in [await trio.open_tcp_stream(peer.host, peer.port) for _ in range(2)]:
+            await stream.aclose()
+    return attempt
+
+
+async def test_too_many_requests_of_another_peer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "I9: 2 requests, not 1") as row:
+        row.expect(await contact_twice(row, requests=1), disk="D0")
+
+
+async def test_too_many_connections_to_another_peer(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "I9: 2 connections at the same time, not 1") as row:
+        row.expect_disk(await contact_twice(row, connections=1), disk="D0")
+
+
+async def test_connections_one_after_another_are_one_at_a_time(row: Row) -> None:
+    async with row.attempt({"f": b""}, connections=1, requests=3) as attempt, open_peer(saying(b"")) as peer:
+        for _ in range(3):
+            await (await trio.open_tcp_stream(peer.host, peer.port)).aclose()
+    row.expect(attempt, disk="D0")
+    assert (attempt.elsewhere, attempt.peak) == (3, 1)
 
 
 async def test_too_much_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

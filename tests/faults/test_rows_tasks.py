@@ -19,7 +19,7 @@ import trio
 from tests.destinations import QUICK, until
 from tests.faults import trees
 from tests.faults.disks import is_partial
-from tests.faults.partials import journal_of, plant_partial
+from tests.faults.partials import journal_of, plant_partial, spans
 from tests.faults.rows import MiB, Row
 from tests.transfer.test_cancelling import CancelAt
 from trio_norman import (
@@ -51,7 +51,7 @@ async def cancelled_at_each_step(row: Row, stride: int) -> None:
     names = {name: row.emulator.blob_content(SIZE if name == "f" else 5000, name=name) for name in "fgh"}
     whole = trees.bytes_of(names["h"])
     row.plant("h", whole)
-    plant_partial(row, whole[:50], journal_of("an earlier run", Version(), []), name="h")
+    plant_partial(row, whole[:50], journal_of("an earlier run", Version(), spans(0, 50)), name="h")
     lasting = [*trees.partial_of(row.dest, "f"), row.dest / "h", *trees.partial_of(row.dest, "h")]
     left = {path: path.read_bytes() for path in lasting}
     sources = [

@@ -1,7 +1,7 @@
 """What stands on the disk: a picture of a tree, and the four outcomes that a download may have there.
 
-D0: the final name is as before, and nothing else is there. D1: as before, and one partial whose noted spans hold the
-right bytes. D2: the final name is complete and right, without a partial. D3: the final name was not touched.
+D0: the final name is as before, and nothing else is there. D1: as before, and one partial with noted spans, which hold
+the right bytes. D2: the final name is complete and right, without a partial. D3: the final name was not touched.
 """
 
 from __future__ import annotations
@@ -168,6 +168,8 @@ def _not_resumable(dest: Path, name: str, expected: Expected | None) -> list[str
     journal, data, whole = decode(sidecar.read_bytes()), part.read_bytes(), bytes_of(expected)
     if journal is None:
         return ["the sidecar cannot be read"]
+    if not journal.held:
+        return ["the sidecar notes nothing that could be taken up"]
     bad = [span for span in journal.held if data[span.start : span.stop] != whole[span.start : span.stop]]
     wrong = [f"the sidecar notes {span}, and the partial holds other bytes" for span in bad[:3]]
     too_open = [path.name for path in (part, sidecar) if stat.S_IMODE(path.stat().st_mode) != 0o600]

@@ -58,7 +58,7 @@ class ObjectDownload:
     links: Links
     claim: Callable[[Version], Awaitable[Part]]
     part: Part | None = None
-    small: bytes | None = None
+    small: bytes | None = attrs.field(default=None, repr=False)  # up to a MiB of the file
     seen: Version = UNKNOWN
     received_bytes: int = 0
     attempts: int = 0
