@@ -11,7 +11,7 @@
         TlsError                              the peer's certificate or handshake was refused
         ProxyError                            the proxy refused
         HeadTimeoutError                      no response head within the limit
-        SlowTransferError                     the body came slower than the stall limit
+        SlowTransferError                     the body came, or was taken, slower than the stall limit
         InterruptedTransferError              the connection ended inside the body
         ProtocolError                         what came is not HTTP as we can trust it
         RedirectError                         a redirect that is not followed
@@ -184,7 +184,7 @@ class HeadTimeoutError(TransportError):
 
 
 class SlowTransferError(TransportError):
-    """The body came slower than the stall limit, over its whole window."""
+    """The body came, or was taken, slower than the stall limit, over its whole window."""
 
     headline = "the transfer stalled"
 
@@ -248,9 +248,16 @@ class ServiceError(TrioNormanError):
         """The service's own name for the failed request, where it gave one."""
         return self.given_request_id
 
+    def note_signed_url(self) -> None:
+        """Remember that a signed URL was refused; no key was sent, so advice about keys would be wrong."""
+        if self.status in (401, 403, 404, 410):
+            self.__dict__["_advice"] = "the storage refused its signed URL, which may have expired: start again"
+
     def __str__(self) -> str:
         words = [f"{self.method} {self.url} was answered with status {self.status}"]
-        said = dict.fromkeys((self.code, self.message, self.cause, *self.suggestions, self.advice))
+        said = dict.fromkeys(
+            (self.code, self.message, self.cause, *self.suggestions, self.__dict__.get("_advice", self.advice))
+        )
         words += [part for part in said if part]
         if self.given_request_id:
             words.append(f"request id {self.given_request_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -108,3 +109,24 @@ def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, in
         finally:
             for caller in callers:
                 caller.close()
+
+
+async def receive_upload(stream: trio.abc.ReceiveStream, at_most: float = math.inf) -> tuple[bytes, int]:
+    """Receive one request and, of its body, all or at least `at_most` bytes; return them and the announced length."""
+    received = b""
+    while b"\r\n\r\n" not in received and (piece := await stream.receive_some()):
+        received += piece
+    head, _, first = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+    body = bytearray(first)
+    while len(body) < min(length, at_most) and (piece := await stream.receive_some()):
+        body += piece
+    return bytes(body), length
+
+
+async def small_listener(host: str = "127.0.0.1") -> trio.socket.SocketType:
+    """Give a bound socket whose connections hold little, so that a sender soon waits for who does not read."""
+    sock = trio.socket.socket(socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    await sock.bind((host, 0))
+    return sock

@@ -7,6 +7,7 @@ items finish: the row says so of each. I9 requests and connections are bounded. 
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -23,7 +24,7 @@ from tests.destinations import IMPATIENT, QUICK
 from tests.faults import leftovers, trees
 from tests.faults.contacts import Contacts, watching_connections
 from tests.faults.leftovers import Leftovers
-from tests.faults.secrecy import Canaries, everything_about, listening, new_canary
+from tests.faults.secrecy import PIECE, Canaries, everything_about, listening, new_canary
 from tests.faults.trees import Entry, Expected
 from trio_norman import ConnectionSettings, DownloadResult, Event, Outcome, ServiceClient, Source, download_many
 from trio_norman._sansio.redaction import Secret
@@ -430,12 +431,28 @@ class Row:
         problems += [f"the row does not say what it expects of {name}" for name in unjudged]
         for request in islice(self.emulator.requests, _SIGNATURES):
             self._watch_for_signature(request.query)
+            self._watch_for("authorization", request.headers.get("authorization", "").partition(" ")[2])
+        self._watch_for_what_services_gave_out()
         return problems + [f"I3: {each}" for each in self.canaries.found_in(self._everything_shown())]
 
     def _watch_for_signature(self, query: str) -> None:
         signature = query.partition("q-signature=")[2].partition("&")[0]
         if len(signature) == 40 and len(self.canaries.known) < _SIGNATURES:
             self.canaries.add(f"signature {signature[:4]}", signature)
+
+    def _watch_for_what_services_gave_out(self) -> None:
+        self._watch_for("norman's key", self.emulator.norman_api_key)
+        for push in islice(self.emulator.norman.pushes, _SIGNATURES):
+            for what, secret in (("key", push.key), ("nonce", push.nonce), ("header", push.header)):
+                for text in (base64.b64encode(secret).decode(), secret.hex(), repr(secret)[2:-1]):
+                    self._watch_for(f"a push's {what}", text)
+        for task in islice(self.emulator.launch.tasks.values(), _SIGNATURES):
+            for secret in (task.body.get("callback_auth") or {}).values():
+                self._watch_for("a callback's credential", secret)
+
+    def _watch_for(self, what: str, secret: str) -> None:
+        if len(secret) > PIECE:
+            self.canaries.known.setdefault(f"{what} {len(self.canaries.known)}", secret)
 
     def _everything_shown(self) -> Iterable[tuple[str, str | bytes]]:
         yield from self.shown

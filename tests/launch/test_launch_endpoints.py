@@ -28,7 +28,6 @@ from trio_norman.errors import (
     EndpointTimeoutError,
     HeadTimeoutError,
     LimitExceededError,
-    LocalFileError,
     MalformedResponseError,
     NotFoundError,
     ServiceBrokenError,
@@ -231,7 +230,7 @@ async def test_files_go_and_come_back(tmp_path: Path) -> None:
             assert await client.files.delete("x.txt")
             with pytest.raises(NotFoundError, match="The specified file could not be found"):
                 await client.files.get("x.txt")
-            with pytest.raises(LocalFileError):
+            with pytest.raises(ConfigurationError, match="does not exist"):
                 await client.files.upload(tmp_path / "nothing")
             with pytest.raises(ConfigurationError, match="no name"):
                 await client.files.upload(b"abc")

@@ -14,8 +14,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_norman import ConnectionSettings
-from trio_norman.errors import HeadTimeoutError
+from trio_norman import ConnectionSettings, RetryPolicy
+from trio_norman.errors import HeadTimeoutError, SlowTransferError
 from trio_norman.launch import LaunchClient, LaunchLimits
 
 MIB = 2**20
@@ -51,7 +51,9 @@ class SlowService(httpx.AsyncBaseTransport):
 
 def client_of(service: SlowService) -> LaunchClient:
     connection = ConnectionSettings(transport=service, head_seconds=5)
-    return LaunchClient("key", "http://127.0.0.1", connection=connection, limits=LaunchLimits(predict_seconds=5))
+    retry = RetryPolicy(attempts=2, initial=0)
+    limits = LaunchLimits(predict_seconds=5)
+    return LaunchClient("key", "http://127.0.0.1", connection=connection, limits=limits, retry=retry)
 
 
 async def upload_file(client: LaunchClient) -> str:
@@ -71,17 +73,19 @@ async def test_an_upload_that_advances_is_not_cut(upload: Any, autojump_clock: M
     assert trio.current_time() > 60
 
 
-@pytest.mark.parametrize("upload", [upload_file, upload_inputs])
-async def test_an_upload_that_stalls_is_given_up(upload: Any, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("upload", "attempts"), [(upload_file, 1), (upload_inputs, 2)])
+async def test_an_upload_that_stalls_is_given_up(upload: Any, attempts: int, autojump_clock: MockClock) -> None:
     async with client_of(SlowService(lambda size: math.inf if size > 2 * MIB else 0.0)) as client:
-        with pytest.raises(HeadTimeoutError, match="the body was not taken"):
+        with pytest.raises(SlowTransferError, match="the body was not taken") as caught:
             await upload(client)
-    assert trio.current_time() == pytest.approx(30, abs=1)
+    assert caught.value.attempts == attempts
+    assert trio.current_time() == pytest.approx(30 * attempts, abs=5)
 
 
-@pytest.mark.parametrize("upload", [upload_file, upload_inputs])
-async def test_an_answer_to_an_upload_has_its_limit(upload: Any, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("upload", "attempts"), [(upload_file, 1), (upload_inputs, 2)])
+async def test_an_answer_to_an_upload_has_its_limit(upload: Any, attempts: int, autojump_clock: MockClock) -> None:
     async with client_of(SlowService(lambda size: 0.0, thinks=math.inf)) as client:
-        with pytest.raises(HeadTimeoutError, match="no answer within 5 s"):
+        with pytest.raises(HeadTimeoutError, match="no answer within 5 s") as caught:
             await upload(client)
-    assert trio.current_time() == pytest.approx(5, abs=1)
+    assert (caught.value.attempts, caught.value.may_have_happened) == (attempts, attempts == 1)
+    assert trio.current_time() == pytest.approx(5 * attempts, abs=1)

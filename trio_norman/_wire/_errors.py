@@ -74,6 +74,8 @@ def translated(
     match error:
         case httpx.ConnectTimeout() | httpx.PoolTimeout():
             return HeadTimeoutError(method, url, "connecting took too long")
+        case httpx.WriteTimeout():
+            return SlowTransferError(method, url, "the body was not taken")
         case httpx.TimeoutException():
             return SlowTransferError(method, url) if in_body else HeadTimeoutError(method, url)
         case httpx.ProxyError():

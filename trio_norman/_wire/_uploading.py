@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+import contextlib
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Self, cast
@@ -14,10 +16,13 @@ import trio
 from .._sansio.addresses import Vicinity
 from .._sansio.answers import error_of_status, joined_fields
 from .._sansio.redaction import Secret
+from .._sansio.redirects import REDIRECT_STATUSES
+from .._sansio.retrying import RetryBudget, RetryPolicy
 from .._sansio.stalling import StallLimit, StallWatch
-from ..errors import HeadTimeoutError
+from ..errors import HeadTimeoutError, RedirectError, ServiceError, SlowTransferError, TransportError, TrioNormanError
 from ._connecting import USER_AGENT, ConnectionSettings, has_proxy, lower_headers, new_transport, request_extensions
 from ._errors import InnerFramesForgotten, errors_translated
+from ._sockets import Refusal
 
 BLOCK_BYTES = 256 * 1024
 
@@ -61,14 +66,16 @@ class WatchedBody:
         """Give up, within the block, when the body stalls or the answer to it does not come.
 
         Raises:
-            HeadTimeoutError: If that happens.
+            SlowTransferError: If the body stalls.
+            HeadTimeoutError: If the whole of it has left, or nothing could yet, and there is no answer.
         """
         self._scope.deadline = trio.current_time() + self._head_seconds
         with self._scope:
             yield
         if self._scope.cancelled_caught:
-            why = f"no answer within {self._head_seconds:g} s" if self._is_sent else "the body was not taken"
-            raise HeadTimeoutError(method, url, why)
+            if self._watch is not None and not self._is_sent:
+                raise SlowTransferError(method, url, "the body was not taken")
+            raise HeadTimeoutError(method, url, f"no answer within {self._head_seconds:g} s")
 
 
 async def blocks_of(content: bytes) -> AsyncGenerator[bytes, None]:
@@ -77,46 +84,93 @@ async def blocks_of(content: bytes) -> AsyncGenerator[bytes, None]:
         yield content[start : start + BLOCK_BYTES]
 
 
-async def put_bytes(settings: ConnectionSettings, url: Secret, body: bytes, *, home: Vicinity) -> None:
-    """Put `body` where a signed URL of the service `home` leads. Nothing is repeated, and no redirect is followed.
+async def put_bytes(
+    settings: ConnectionSettings,
+    url: Secret,
+    body: bytes,
+    *,
+    home: Vicinity,
+    policy: RetryPolicy,
+    luck: Callable[[], float] = random.random,
+) -> None:
+    """Put `body` where a signed URL of the service `home` leads, and follow no redirect.
+
+    The same bytes under the same name are the same thing: what fails in passing is repeated from the first byte on.
+
+    Args:
+        settings: How peers are reached.
+        url: Where to.
+        body: All of it.
+        home: Where the service is, which says where it may send us.
+        policy: Limits of trying again.
+        luck: Spreads the waits; gives numbers in [0, 1).
 
     Raises:
         AddressError: If the URL must not be contacted, or leads where a service's URL must not.
-        TransportError: If no whole head came; the body may take its time, as long as it is not below 1 KiB/s.
-        ServiceError: For every status from 300 on.
+        RedirectError: If the storage sends us elsewhere.
+        SlowTransferError: If the body is taken at less than 1 KiB/s.
+        TransportError: If no whole head came.
+        ServiceError: For every other status from 300 on, even if it comes before the body was sent.
 
     Cancellation: the bytes may have arrived.
     """
-    target = url.reveal()
+    target, budget = url.reveal(), RetryBudget(policy)
     refusal = home.judge("PUT", target, allow_http=settings.allow_http, longest=settings.limits.url_characters)
-    headers = [("Accept", "*/*"), ("User-Agent", USER_AGENT), ("Content-Length", str(len(body)))]
-    extensions = request_extensions(settings, refusal)
-    pieces = blocks_of(body)
-    watched = WatchedBody(pieces, settings.head_seconds)
-    request = httpx.Request("PUT", target, headers=headers, content=watched, extensions=extensions)
     transport = settings.transport or await new_transport(settings, max_connections=1)
     try:
-        translating = errors_translated("PUT", target, through_proxy=has_proxy(settings.transport))
-        with watched.watch("PUT", target), InnerFramesForgotten(), translating:
-            await _exchange(transport, request, target, settings.limits.error_bytes)
+        while True:
+            try:
+                await _put_once(transport, settings, target, refusal, body)
+                return
+            except (TransportError, ServiceError) as error:
+                wait = budget.after(error, now=trio.current_time(), jitter=luck())
+                if wait is None:
+                    error.attempts = budget.failures
+                    raise
+            await trio.sleep(wait)
     finally:
-        with trio.CancelScope(shield=True):  # neither waits for anybody
-            await pieces.aclose()
-            if settings.transport is None:
+        if settings.transport is None:
+            with trio.CancelScope(shield=True):  # it waits for nobody
                 await transport.aclose()
 
 
-async def _exchange(transport: httpx.AsyncBaseTransport, request: httpx.Request, target: str, most: int) -> None:
-    response = await transport.handle_async_request(request)
-    try:
-        if response.status_code >= 300:
-            told = bytearray()
+async def _put_once(
+    transport: httpx.AsyncBaseTransport, settings: ConnectionSettings, target: str, refusal: Refusal, body: bytes
+) -> None:
+    headers = [("Accept", "*/*"), ("User-Agent", USER_AGENT), ("Content-Length", str(len(body)))]
+    pieces = blocks_of(body)
+    watched = WatchedBody(pieces, settings.head_seconds)
+    extensions = request_extensions(settings, refusal)
+    translating = errors_translated("PUT", target, through_proxy=has_proxy(settings.transport))
+    with InnerFramesForgotten():  # around all of it: they hold the signed URL
+        try:
+            with watched.watch("PUT", target), translating:
+                request = httpx.Request("PUT", target, headers=headers, content=watched, extensions=extensions)
+                response = await transport.handle_async_request(request)
+        finally:
+            with trio.CancelScope(shield=True):  # it waits for nobody
+                await pieces.aclose()
+        try:
+            if response.status_code >= 300:
+                raise await _refusal_told(response, settings, target)
+        finally:
+            with trio.CancelScope(shield=True):
+                await response.aclose()
+
+
+async def _refusal_told(response: httpx.Response, settings: ConnectionSettings, target: str) -> TrioNormanError:
+    status = response.status_code
+    if status in REDIRECT_STATUSES:
+        return RedirectError("PUT", target, f"status {status}: what is uploaded follows nothing")
+    told, most = bytearray(), settings.limits.error_bytes
+    # An error whose explanation is cut short, or takes too long, is still that error.
+    with trio.move_on_after(settings.head_seconds), contextlib.suppress(TransportError):
+        with errors_translated("PUT", target, in_body=True):
             async for chunk in cast(httpx.AsyncByteStream, response.stream):
                 told += chunk[: most - len(told)]
                 if len(told) >= most:
                     break
-            headers = joined_fields(lower_headers(response.headers.raw))
-            raise error_of_status("PUT", target, response.status_code, headers, bytes(told), now=datetime.now(UTC))
-    finally:
-        with trio.CancelScope(shield=True):
-            await response.aclose()
+    headers = joined_fields(lower_headers(response.headers.raw))
+    error = error_of_status("PUT", target, status, headers, bytes(told), now=datetime.now(UTC))
+    error.note_signed_url()
+    return error

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from .._sansio.wiremodels import make_converter, read_model
 from .._wire._client import JsonAnswer
+from .._wire._errors import InnerFramesForgotten
 from ._models import BatchStatus, BatchUpload, EndpointStatus, EndpointType, Model
 
 M = TypeVar("M", bound=Model)
@@ -19,7 +20,10 @@ def from_wire(kind: type[M], answer: JsonAnswer, *, method: str) -> M:
     Raises:
         MalformedResponseError: If it has another shape; each problem reads ``what @ path``.
     """
-    return read_model(_CONVERTER, kind, answer.document, method=method, url=answer.url, request_id=answer.request_id)
+    with InnerFramesForgotten():  # they hold the answer, and what is secret in it
+        return read_model(
+            _CONVERTER, kind, answer.document, method=method, url=answer.url, request_id=answer.request_id
+        )
 
 
 def to_wire(model: Model) -> dict[str, Any]:

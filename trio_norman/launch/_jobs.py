@@ -114,7 +114,8 @@ class BatchJobs:
     async def _upload(self, table: bytes) -> str:
         place = await self._client.ask(api.batch_upload(), at_old_root=True)
         with self._client.in_use() as state:
-            await put_bytes(state.connection, place.url, table, home=state.quick.vicinity)
+            quick = state.quick
+            await put_bytes(state.connection, place.url, table, home=quick.vicinity, policy=quick.policy)
         return f"s3://{place.bucket}/{place.key}"
 
 

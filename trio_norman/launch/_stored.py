@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -16,7 +15,8 @@ import trio
 from .._sansio.multipart import file_part
 from .._wire._client import JsonAnswer
 from .._wire._uploading import BLOCK_BYTES, WatchedBody, blocks_of
-from ..errors import ConfigurationError, LocalFileError
+from ..errors import ConfigurationError, HeadTimeoutError, SourceChangedError
+from ..transfer._outgoing import Body, open_file
 from . import _api as api
 from ._converter import from_wire
 from ._models import LaunchFile
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from ._client import LaunchClient
 
 _AT_ONCE = 2**20  # bytes that are sent in one piece, which can be repeated
+
+
+class _Form:
+    """The form that carries one file: what stands around its bytes, and what the request says of it."""
+
+    def __init__(self, name: str) -> None:
+        boundary = secrets.token_hex(16)
+        self.around = file_part(name, boundary=boundary)
+        self._type = f"multipart/form-data; boundary={boundary}"
+
+    def headers(self, size: int) -> dict[str, str]:
+        before, after = self.around
+        return {"Content-Type": self._type, "Content-Length": str(len(before) + size + len(after))}
 
 
 @attrs.define(eq=False)
@@ -43,8 +56,10 @@ class Files:
         It may take its time, as long as it is not below 1 KiB/s; ``predict_seconds`` begin at its last byte.
 
         Raises:
-            ConfigurationError: If there is no name.
-            LocalFileError: If it cannot be read, or changes its length meanwhile.
+            ConfigurationError: If there is no name, or no regular file; nothing was sent.
+            LocalFileError: If it cannot be read.
+            SourceChangedError: If it changes meanwhile.
+            SlowTransferError: If it is not taken.
             TrioNormanError: If the service does not take it.
 
         Cancellation: it may have been uploaded.
@@ -52,21 +67,15 @@ class Files:
         name = name or ("" if isinstance(source, bytes) else Path(source).name)
         if not name:
             raise ConfigurationError("the file has no name", "pass name=...")
-        boundary = secrets.token_hex(16)
-        before, after = file_part(name, boundary=boundary)
-        size = len(source) if isinstance(source, bytes) else await _size_of(Path(source))
-        headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(before) + size + len(after)),
-        }
+        form = _Form(name)
         if not isinstance(source, bytes):
-            stream = _streamed(Path(source), size, before, after)
-        elif size > _AT_ONCE:
-            stream = blocks_of(before + source + after)
-        else:
-            return await self._send(before + source + after, headers)
-        async with aclosing(stream):
-            return await self._send(stream, headers)
+            async with open_file(name, Path(source)) as body, aclosing(_streamed(body, *form.around)) as stream:
+                return await self._send(stream, form.headers(body.size))
+        whole = source.join(form.around)
+        if len(source) <= _AT_ONCE:
+            return await self._send(whole, form.headers(len(source)))
+        async with aclosing(blocks_of(whole)) as stream:
+            return await self._send(stream, form.headers(len(source)))
 
     async def _send(self, content: bytes | AsyncGenerator[bytes, None], headers: Mapping[str, str]) -> str:
         answer: JsonAnswer | None = None
@@ -76,9 +85,13 @@ class Files:
                 answer = await patient.call("POST", api.FILES, None, self._client.sent(content, headers))
             else:
                 watched = WatchedBody(content, patient.head_seconds)
-                with watched.watch("POST", f"{patient.root}/{api.FILES}"):
-                    unhurried = attrs.evolve(patient, head_seconds=math.inf)  # the watch keeps its limit
-                    answer = await unhurried.call("POST", api.FILES, None, self._client.sent(watched, headers))
+                try:
+                    with watched.watch("POST", f"{patient.root}/{api.FILES}"):
+                        unhurried = attrs.evolve(patient, head_seconds=math.inf)  # the watch keeps its limit
+                        answer = await unhurried.call("POST", api.FILES, None, self._client.sent(watched, headers))
+                except HeadTimeoutError as error:
+                    error.note_lost_answer()
+                    raise
         assert answer is not None  # noqa: S101 (else in_use has raised)
         return from_wire(LaunchFile, answer, method="POST").id
 
@@ -99,23 +112,15 @@ class Files:
         return bool((await self._client.ask(api.delete_file(file_id))).deleted)
 
 
-async def _size_of(path: Path) -> int:
-    try:
-        return (await trio.to_thread.run_sync(os.stat, path)).st_size
-    except OSError as error:
-        raise LocalFileError(path.name, error.strerror or "cannot be read") from None
-
-
-async def _streamed(path: Path, size: int, before: bytes, after: bytes) -> AsyncGenerator[bytes, None]:
+async def _streamed(body: Body, before: bytes, after: bytes) -> AsyncGenerator[bytes, None]:
     yield before
-    left = size
-    try:
-        async with await trio.open_file(path, "rb") as file:
-            while left and (block := await file.read(min(BLOCK_BYTES, left))):
-                left -= len(block)
-                yield block  # noqa: ASYNC119 (`upload` closes this generator)
-            if left or await file.read(1):
-                raise LocalFileError(path.name, "its length changed while it was sent")
-    except OSError as error:
-        raise LocalFileError(path.name, error.strerror or "cannot be read") from None
+    offset = 0
+    while offset < body.size:
+        room = memoryview(bytearray(min(BLOCK_BYTES, body.size - offset)))
+        count = await trio.to_thread.run_sync(body.read_into, offset, room)
+        if not count:
+            raise SourceChangedError(body.name, f"it ended after {offset} of {body.size} bytes")
+        offset += count
+        yield bytes(room[:count])
+    await trio.to_thread.run_sync(body.check)
     yield after

@@ -27,9 +27,7 @@ async def connect_for_push(host: str, port: int, vicinity: Vicinity) -> socket.s
         ConnectError: If nobody accepts.
     """
     url = push_url(host, port)
-    problem = vicinity.refusal_of_host(host)
-    if problem:
-        raise AddressError(_METHOD, url, problem)
+    judge_host(host, port, vicinity)
     try:
         return await _sockets.connect(host.encode("idna"), port, partial(vicinity.refusal, host))
     except _sockets.AddressRefusedError as error:
@@ -41,6 +39,13 @@ async def connect_for_push(host: str, port: int, vicinity: Vicinity) -> socket.s
         raise AddressError(_METHOD, url, "the host is not a name") from None
     except OSError as error:
         raise ConnectError(_METHOD, url, _sockets.reason(error)) from None
+
+
+def judge_host(host: str, port: int, vicinity: Vicinity) -> None:
+    """Refuse a host by how it looks, before anything is looked up; raises `AddressError`."""
+    problem = vicinity.refusal_of_host(host)
+    if problem:
+        raise AddressError(_METHOD, push_url(host, port), problem)
 
 
 def push_url(host: str, port: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from .._sansio.times import Timestamp
 from .._sansio.wiremodels import make_converter, read_model
+from .._wire._errors import InnerFramesForgotten
 from ._models import NormanObject
 from ._words import WORDS
 
@@ -19,7 +20,8 @@ def from_wire(kind: Any, document: Any, *, method: str, url: str, request_id: st
     Raises:
         MalformedResponseError: If it has another shape; each problem reads ``what @ path``.
     """
-    return read_model(_CONVERTER, kind, document, method=method, url=url, request_id=request_id)
+    with InnerFramesForgotten():  # they hold the answer, and what is secret in it
+        return read_model(_CONVERTER, kind, document, method=method, url=url, request_id=request_id)
 
 
 def to_wire(value: Any) -> Any:

@@ -19,8 +19,8 @@ from ..errors import (
     SourceChangedError,
     TransportError,
 )
+from ..transfer._outgoing import Body
 from . import _calls as api
-from ._bodies import Body
 from ._models import ChecksumRequest, SocketPairingResponse
 from ._session import Session
 from ._socket import open_push_connection

@@ -15,7 +15,8 @@ import trio
 from .._sansio.addresses import check_address
 from .._sansio.encodings import primitive_bytes
 from ..errors import AddressError, ConfigurationError
-from ._bodies import check_file, check_stream, is_stream, open_bytes, open_file, open_stream
+from ..transfer._outgoing import check_file, open_file
+from ._bodies import check_stream, is_stream, open_bytes, open_stream
 from ._pushing import OpenBody
 from ._words import InputSource
 

@@ -16,7 +16,7 @@ from .._sansio.addresses import Vicinity
 from .._wire import _sockets
 from .._wire._connecting import ConnectionSettings
 from ..errors import ConnectError, HeadTimeoutError, InterruptedTransferError, SlowTransferError
-from ._addresses import connect_for_push, push_url
+from ._addresses import connect_for_push, judge_host, push_url
 from ._relay import LOOK_EVERY, METHOD, BlockSender, Fill, Relay, taken_nothing
 
 T = TypeVar("T")
@@ -126,6 +126,7 @@ async def open_push_connection(
     url = push_url(host, port)
     own: object = settings.transport
     if isinstance(own, ConnectsTcp):
+        judge_host(host, port, vicinity)  # it looks names up by itself: only a literal address can be judged
         stream = await _opened(partial(own.connect_tcp, host, port), url, settings)
         try:
             yield StreamConnection(url, silence, stream)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from .._sansio.times import Timestamp
 from .._sansio.wiremodels import WireNames, make_converter, read_model, read_text_time
+from .._wire._errors import InnerFramesForgotten
 from ._models import CheckpointType, Model
 
 T = TypeVar("T")
@@ -24,7 +25,8 @@ class Spelling:
         Raises:
             MalformedResponseError: If it has another shape; each problem reads ``what @ path``.
         """
-        return read_model(self._converter, kind, document, method=method, url=url, request_id=request_id)
+        with InnerFramesForgotten():  # they hold the answer, and what is secret in it
+            return read_model(self._converter, kind, document, method=method, url=url, request_id=request_id)
 
     def write(self, model: Model) -> dict[str, Any]:
         """Write an object the way the service writes it."""
