@@ -19,6 +19,8 @@ import trio
 from trio_norman.emulator import Emulator
 from trio_norman.emulator._content import Content
 
+#: Makes a command watch what it executes, and say so on stderr.
+AUDITED = str(Path(__file__).parents[1] / "audited")
 COMMAND = (sys.executable, "-W", "error", "-m", "trio_norman.cli")
 
 
@@ -50,9 +52,8 @@ class Shell:
 
     def environment(self, **changes: str | None) -> dict[str, str]:
         """Return the user's environment, with changes (None takes a variable out)."""
-        kept = {
-            name: os.environ[name] for name in ("PATH", "PYTHONPATH", "COVERAGE_PROCESS_START") if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("PATH", "COVERAGE_PROCESS_START") if name in os.environ}
+        kept["PYTHONPATH"] = os.pathsep.join([AUDITED, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).strip(":")
         given: dict[str, str | None] = {**kept, "HOME": str(self.home), "LANG": "C.UTF-8", "COLUMNS": "200"}
         if self.emulator is not None:
             given |= {"TRIO_NORMAN_BASE_URL": self.emulator.base_url, "TRIO_NORMAN_API_KEY": self.emulator.api_key}

@@ -69,6 +69,7 @@ def check_quiet(ended: Ended) -> Ended:
 
 @pytest.mark.rows("SEC-08")
 async def test_from_an_account_to_saved_outputs_and_assets(tmp_path: Path) -> None:
+    """Success; the key that is saved has mode 0600 and is not shown."""
     async with open_shell(tmp_path) as (emulator, shell):
         made = check_quiet(await shell.run("signup", "zoe", "--json", env={"NORMAN_API_KEY": None})).json
         assert (made["name"], set(made)) == ("zoe", {"account_id", "name", "api_key"})

@@ -223,6 +223,7 @@ UNSAFE = [
 ]
 
 
+@pytest.mark.rows("SEC-10")
 async def test_K_07_unicode_and_hostile_names(row: Row) -> None:
     """Success under exactly that name, or FileNameError before any request; nothing appears elsewhere. D2, D0."""
     contents = {name: row.emulator.blob_content(KiB, name=f"safe{number}") for number, name in enumerate(SAFE)}

@@ -40,6 +40,7 @@ def test_plain_names_are_kept_exactly(name: str) -> None:
     assert safe_name(name) == unicodedata.normalize("NFC", name)
 
 
+@pytest.mark.rows("SEC-10")
 @pytest.mark.parametrize(
     "text",
     [
@@ -51,6 +52,7 @@ def test_plain_names_are_kept_exactly(name: str) -> None:
     ],
 )  # fmt: skip
 def test_names_that_are_more_than_a_name_somewhere_are_refused(text: str) -> None:
+    """ValueError for each of these, on every platform."""
     with pytest.raises(ValueError, match="the name"):
         safe_name(text)
 
@@ -78,8 +80,10 @@ def test_names_that_only_look_odd_are_kept(text: str) -> None:
     assert safe_name(text) == text
 
 
+@pytest.mark.rows("SEC-10")
 @pytest.mark.parametrize("character", ["a", "é", "漢", "🙂"])
 def test_a_name_may_have_255_bytes_and_not_one_more(character: str) -> None:
+    """ValueError beyond 255 bytes of UTF-8."""
     width = len(character.encode())
     longest = character * (LONGEST_NAME // width) + "x" * (LONGEST_NAME % width)
     assert safe_name(longest) == longest
@@ -91,8 +95,10 @@ def test_the_length_is_that_of_the_normal_form() -> None:
     assert safe_name("e\u0301" * 127) == "é" * 127
 
 
+@pytest.mark.rows("SEC-10")
 @given(text=texts())
 def test_names_that_differ_by_case_or_normal_form_collide(text: str) -> None:
+    """They are one name, whatever the file system thinks."""
     key = collision_key(text)
     assert collision_key(key) == key
     assert collision_key(text.casefold()) == key
@@ -100,10 +106,12 @@ def test_names_that_differ_by_case_or_normal_form_collide(text: str) -> None:
         assert collision_key(unicodedata.normalize(form, text)) == key
 
 
+@pytest.mark.rows("SEC-10")
 @pytest.mark.parametrize(
     ("one", "other"), [("A.bin", "a.BIN"), ("é", "e\u0301"), ("Straße", "STRASSE"), ("ﬁ", "fi"), ("Σ", "ς"), ("K", "k")]
 )
 def test_known_pairs_collide(one: str, other: str) -> None:
+    """They are one name."""
     assert collision_key(one) == collision_key(other)
 
 
@@ -135,8 +143,10 @@ def test_a_name_is_shortened_only_if_it_must_be() -> None:
 # ---- the names of a batch
 
 
+@pytest.mark.rows("SEC-10")
 @given(chosen=st.lists(texts(max_size=3)))
 def test_a_batch_takes_every_name_once_in_any_case_or_form(chosen: list[str]) -> None:
+    """The second one of a batch is refused."""
     batch, keys = NameSet(), set()
     for name in chosen:
         assert batch.add(name) == (collision_key(name) not in keys)

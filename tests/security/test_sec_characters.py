@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,9 +13,10 @@ from hypothesis import given
 
 from tests.cli.commandline import Shell, names
 from tests.destinations import QUICK, results_of
+from tests.launch.launch_opening import ask, async_endpoint, sync_endpoint
 from tests.security.test_sec_terminal import HOSTILE
 from tests.strategies import is_harmless, texts
-from trio_norman import ConnectionSettings, Secret, ServiceClient, Source, download_many
+from trio_norman import ConnectionSettings, LaunchClient, Norman, Secret, ServiceClient, Source, download_many
 from trio_norman._sansio.heads import Version
 from trio_norman._sansio.journal import Header, Owner, decode, encode_header, encode_version
 from trio_norman._wire._fetching import open_fetcher
@@ -71,6 +72,84 @@ async def test_SEC_09_no_argument_of_a_call_reaches_the_wire_unescaped(
         assert all(is_clean(request) for request in emulator.requests)
         assert emulator.requests
         assert not [record for record in caplog.records if record.name == "httpx"]
+
+
+async def escaped_or_refused(calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Make calls: each may succeed, if what it was given went as data, or say in plain characters why it does not."""
+    refusals: list[TrioNormanError] = []
+    for call in calls:
+        try:
+            await call()
+        except TrioNormanError as error:
+            refusals.append(error)
+    assert [refusal for refusal in refusals if not is_harmless(str(refusal))] == []
+
+
+@pytest.mark.parametrize("bad", INJECTIONS, ids=ascii)
+async def test_SEC_09_no_argument_of_an_endpoint_reaches_the_wire_unescaped(bad: str) -> None:
+    """Names of endpoints, tasks, files and labels, callbacks and their credentials, headers, keys and base URLs."""
+    text = f"a{bad}b"
+    async with open_emulator(runs=0) as emulator:
+        root = emulator.launch_base_url
+        for key, url in ((f"key{bad}x", root), ("key", f"{root}{bad}/x"), ("key", f"{root}/{bad}x")):
+            with pytest.raises(TrioNormanError):
+                LaunchClient(key, url)
+        for headers in ({"X-Given": text}, {text: "1"}):
+            with pytest.raises(TrioNormanError):
+                ask(extra_headers=headers)
+        async with LaunchClient(emulator.api_key, root, retry=QUICK) as client:
+            later, now = await async_endpoint(client), await sync_endpoint(client)
+            auth = {"callback_auth_kind": "basic", "callback_auth_username": text, "callback_auth_password": text}
+            await escaped_or_refused(
+                [
+                    lambda: client.get_model_endpoint(text),
+                    lambda: client.list_model_endpoints(order_by=text),
+                    lambda: client.model_download(text),
+                    lambda: client.future(text, text).get(timeout=1),
+                    lambda: client.files.upload(b"x", text),
+                    lambda: client.files.get(text),
+                    lambda: client.files.content(text),
+                    lambda: client.files.delete(text),
+                    lambda: client.batch_jobs.create(
+                        text, labels={"team": text, "product": text, text: text}, inputs=[1]
+                    ),
+                    lambda: client.batch_jobs.get(text),
+                    lambda: client.batch_jobs.cancel(text),
+                    lambda: later.predict(ask(callback_url=f"https://h/{text}", **auth)),
+                    lambda: now.predict(ask(text, destination_path=text)),
+                ]
+            )
+        assert all(is_clean(request) for request in emulator.requests)
+        assert len(emulator.requests) > 8
+
+
+@pytest.mark.parametrize("bad", INJECTIONS, ids=ascii)
+async def test_SEC_09_no_argument_of_norman_reaches_the_wire_unescaped(bad: str) -> None:
+    """Account names, e-mail addresses and codes in paths, names of models, keys and base URLs."""
+    text = f"a{bad}b"
+    async with open_emulator(runs=0) as emulator:
+        root, own = emulator.norman_base_url, emulator.norman_api_key
+        for key, url in ((f"key{bad}x", root), ("key", f"{root}{bad}/x"), ("key", f"{root}/{bad}x")):
+            with pytest.raises(TrioNormanError):
+                Norman(key, url)
+        async with Norman(own, root, retry=QUICK) as norman:
+            signup, login, register = (getattr(norman.authenticate, name) for name in ("signup", "login", "register"))
+            await escaped_or_refused(
+                [
+                    lambda: signup.signup_key(text, text),
+                    lambda: signup.signup_email(text, f"{text}@example.org"),
+                    lambda: login.login_key(text),
+                    lambda: login.login_password_name(text, text),
+                    lambda: login.login_email_otp(f"{text}@example.org"),
+                    lambda: login.verify_email_otp(f"{text}@example.org", text),
+                    lambda: register.register_email(text, text),
+                    lambda: register.verify_email(f"{text}@example.org", text),
+                    lambda: norman.invoke({"model_name": text, "inputs": [{"display_title": text, "data": text}]}),
+                    lambda: norman.retrieve.get_model_asset(own, text, text, text).read(),
+                ]
+            )
+        assert all(is_clean(request) for request in emulator.requests)
+        assert len(emulator.requests) > 8
 
 
 @pytest.mark.parametrize("bad", INJECTIONS, ids=ascii)
