@@ -22,11 +22,12 @@ from trio_norman.emulator._openapi_shapes import uri_of
 
 HOSTILE = (
     *("\x1b]0;owned\x07a", "\x1b[2Jb", "\x9b31mc", "d\re", "f\u202eg", "h\u200bi", "[red]j[/red]", "[/]k", "l\x7fm"),
-    *("n\nx", "\x00", "\x85y", "\u2028z"),
+    *("n\nx", "\x00", "\x85y", "\u2028z", "\x1b[31;7mq"),
 )
 TEXT = "\x1b[2JSAID" + "".join(HOSTILE)  # the end may be cut off, not the beginning
 SAID = ("\\x1b[2JSAID", "\\u001b[2JSAID")  # how its beginning is shown: in a text, in JSON
-INVISIBLE = ("\u202e", "\u200b", "\u2028", "\u0085")
+#: What must not be there as it is, though it has colours and line ends as we write them too; a terminal adds a return.
+OBEYED = ("n\r\nx", *(each for each in HOSTILE if not each.isprintable()))
 
 Words = Sequence[str]
 
@@ -161,7 +162,7 @@ def check(words: Words, shown: Shown, *, holds_text: bool | None) -> None:
     assert shown.code not in {70, 71}, (words, shown)  # not a traceback
     assert foreign_controls(shown.written) == b"", words
     text = shown.written.decode()
-    assert not [character for character in INVISIBLE if character in text], words
+    assert not [each for each in OBEYED if each in text], words
     shows = "--json" in words if holds_text is None else holds_text
     assert shows is any(said in text for said in SAID), (words, shown)
 
@@ -173,9 +174,11 @@ def test_SEC_13_every_command_is_tried() -> None:
 
 @pytest.mark.parametrize("dialect", ["v1", "classic"])
 async def test_SEC_13_no_command_obeys_a_service_that_answers(dialect: str, tmp_path: Path) -> None:
-    """Every command, on a terminal, of a service whose names and texts are all hostile; as text and as JSON."""
+    """Every command, on a terminal, of a service whose names and texts are all hostile; as text and (once) as JSON."""
     async with open_stage(tmp_path, dialect) as stage:
-        tried = [*stage.lines(), *stage.lines("--json", number=1), *OF_THE_USER]
+        tried = [*stage.lines()]
+        if dialect == "v1":
+            tried += [*stage.lines("--json", number=1), *OF_THE_USER]
         shown = await on_terminals(stage.shell, [words for _, words in tried])
     for (line, words), each in zip(tried, shown, strict=True):
         check(words, each, holds_text=line.shows)
