@@ -10,7 +10,7 @@ import pytest
 from tests.destinations import sha256_of
 from tests.faults.peers import open_peer, saying
 from tests.faults.rows import MiB, Row
-from trio_norman import RetryPolicy, errors
+from trio_norman import RetryPolicy, StallLimit, errors
 from trio_norman.emulator._answers import bomb_body
 
 SIZE = 3 * MiB
@@ -80,7 +80,7 @@ async def test_E_04_a_bomb(row: Row, knows: str) -> None:
     known: Any = {"is_sized": knows == "the size"}
     if knows == "the digest":
         known["digests"] = {"sha256": sha256_of(row.emulator.blob_content(SIZE, name="f"))}
-    attempt = await row.download("bomb=300m&nodigest=1", SIZE, memory_mib=32, **known)
+    attempt = await row.download("bomb=300m&nodigest=1", SIZE, memory_mib=32, stall=StallLimit(seconds=10), **known)
     error = row.expect_error(attempt, errors.LimitExceededError, disk="D0", requests=1)
     assert "encoded although identity was asked for" in str(error)
     assert (error.limit, len(attempt.requests)) == (SIZE if knows == "the size" else 16 * MiB, 1)
