@@ -36,6 +36,15 @@ async def test_E_01_gzip_unasked_and_the_digest_of_what_is_meant_is_known(row: R
     assert len(attempt.requests) == 2
 
 
+@pytest.mark.parametrize("fault", ["trunc=10", "stall=10"])
+async def test_E_01_gzip_that_does_not_come_whole(row: Row, fault: str) -> None:
+    """ProtocolError after a second try: nobody waits for more than shows that it is encoded. D0."""
+    attempt = await row.download(f"gzip=1&{fault}", SIZE, stall=StallLimit(seconds=0.1), within=5)
+    error = row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
+    assert "encoded" in error.reason
+    assert len(attempt.requests) == 2
+
+
 async def test_E_01_gzip_once(row: Row) -> None:
     """Success with the second answer. D2."""
     attempt = await row.download("gzip=1&times=1", SIZE)
