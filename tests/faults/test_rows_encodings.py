@@ -10,7 +10,7 @@ import pytest
 from tests.destinations import sha256_of
 from tests.faults.peers import open_peer, saying
 from tests.faults.rows import MiB, Row
-from trio_norman import RetryPolicy, errors
+from trio_norman import RetryPolicy, StallLimit, errors
 from trio_norman.emulator._answers import bomb_body
 
 SIZE = 3 * MiB
@@ -31,6 +31,15 @@ async def test_E_01_gzip_unasked_and_the_digest_of_what_is_meant_is_known(row: R
     """ProtocolError after a second try: the digest does not match the gzip bytes. D0."""
     digests = {"sha256": sha256_of(row.emulator.blob_content(size, name="f"))}
     attempt = await row.download("gzip=1&nodigest=1", size, digests=digests)
+    error = row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
+    assert "encoded" in error.reason
+    assert len(attempt.requests) == 2
+
+
+@pytest.mark.parametrize("fault", ["trunc=10", "stall=10"])
+async def test_E_01_gzip_that_does_not_come_whole(row: Row, fault: str) -> None:
+    """ProtocolError after a second try: nobody waits for more than shows that it is encoded. D0."""
+    attempt = await row.download(f"gzip=1&{fault}", SIZE, stall=StallLimit(seconds=0.1), within=5)
     error = row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
     assert "encoded" in error.reason
     assert len(attempt.requests) == 2
@@ -80,7 +89,7 @@ async def test_E_04_a_bomb(row: Row, knows: str) -> None:
     known: Any = {"is_sized": knows == "the size"}
     if knows == "the digest":
         known["digests"] = {"sha256": sha256_of(row.emulator.blob_content(SIZE, name="f"))}
-    attempt = await row.download("bomb=300m&nodigest=1", SIZE, memory_mib=32, **known)
+    attempt = await row.download("bomb=300m&nodigest=1", SIZE, memory_mib=32, stall=StallLimit(seconds=10), **known)
     error = row.expect_error(attempt, errors.LimitExceededError, disk="D0", requests=1)
     assert "encoded although identity was asked for" in str(error)
     assert (error.limit, len(attempt.requests)) == (SIZE if knows == "the size" else 16 * MiB, 1)

@@ -59,7 +59,7 @@ async def test_A_01_the_token_is_refused_in_the_middle_of_a_file(row: Row) -> No
             async with client.download_outputs([invocation.invocation], row.dest, **how) as results:
                 async for result in results:
                     attempt.results[name] = result
-    row.expect(attempt, disk="D2", requests=4)
+    row.expect(attempt, disk="D2", requests=8)
     assert [each.status for each in asked(row.emulator, "/retrieve/")] == [200, 401, 206]
     assert logins(row) == 2
 
@@ -130,7 +130,7 @@ async def test_A_02_nobody_can_log_in(row: Row, why: str, kind: type[errors.Trio
                     nursery.start_soon(ask, client)
             shared = logins(row)
             await client.get_account()
-    error = row.expect_error(attempt, kind, disk="D0")
+    error = row.expect_error(attempt, kind, disk="D0", requests=2 * 2 * attempts)
     assert error.attempts == attempts
     assert {type(each) for each in failures} == {kind}
     assert len(failures) == 5

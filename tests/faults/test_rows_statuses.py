@@ -190,6 +190,7 @@ async def test_S_07_hostile_text(row: Row, what: str, status: int) -> None:
     attempt = await row.download(fault + ("&hdr=Content-Encoding:%20gzip" if "gzip" in what else ""))
     kind = {404: errors.NotFoundError, 500: errors.ServiceBrokenError}[status]
     error = row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
+    assert statuses(attempt) == [status] * (1 if status == 404 else 5)
     assert len(error.code) <= 201
     assert len(error.message) <= 201
     assert not [each for each in str(error) if each < " " or "\x7f" <= each < "\xa0"]
@@ -215,6 +216,7 @@ async def test_S_07_a_body_of_a_gib(row: Row, status: int) -> None:
     attempt = await row.download(f"status={status}&sbody=1g", memory_mib=32)
     kind = {404: errors.NotFoundError, 500: errors.ServiceBrokenError}[status]
     row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
+    assert statuses(attempt) == [status] * (1 if status == 404 else 5)
     # What lies in the buffers of two sockets was sent as well.
     assert all(request.sent_bytes < 16 * MiB for request in attempt.requests)
 

@@ -143,7 +143,7 @@ class JsonClient:
             TransportError: No whole answer came.
             ServiceError: Any status outside 2xx, but for redirects, which are a `RedirectError`.
             UndecodableResponseError: A 2xx that is not strict JSON.
-            LimitExceededError: More than the limit allows (16 MiB).
+            LimitExceededError: More than the limit allows (16 MiB), or what would unpack to more.
 
         Cancellation: a safe call did nothing; another one may have happened.
         """
