@@ -104,7 +104,7 @@ async def test_B_06_chunks_that_stop_before_the_last_one(row: Row, k: int, is_si
     row.expect(attempt, disk="D2")
     asked = [(request.status, request.headers.get("range")) for request in attempt.requests]
     if k == 0:
-        further = [(200, None)]
+        further: list[tuple[int, str | None]] = [(200, None)]
     elif k == SIZE:
         further = [] if is_sized else [(416, f"bytes={k}-")]
     else:

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 
 import trio
 
-from ..errors import ConfigurationError, NoSpaceError, SourceChangedError
+from ..errors import ConfigurationError, LocalFileError, NoSpaceError, SourceChangedError
 from ..transfer._folder import local_errors
 from ..transfer._outgoing import Body, body_of
 
