@@ -103,6 +103,7 @@ async def test_B_06_chunks_that_stop_before_the_last_one(row: Row, k: int, is_si
     attempt = await row.download(f"chunked=1&trunc={k}&times=1", SIZE, is_sized=is_sized)
     row.expect(attempt, disk="D2")
     asked = [(request.status, request.headers.get("range")) for request in attempt.requests]
+    further: list[tuple[int, str | None]]
     if k == 0:
         further: list[tuple[int, str | None]] = [(200, None)]
     elif k == SIZE:

@@ -23,6 +23,7 @@ URL = "https://store.test/f"
 POLICY = RetryPolicy(attempts=4, initial=0.02, longest=0.1)
 PAUSE = 0.004  # seconds: the whole takes 0.4
 BODY = bytes(range(256)) * (6 * MiB // 256)
+THREE_PARTS = BODY[: 3 * MiB]  # of a MiB: one comes at once, the others are for two connections
 
 REFUSALS: dict[str, Callable[[], TrioNormanError]] = {
     "503": lambda: errors.ServiceBrokenError("GET", URL, 503),
@@ -117,3 +118,64 @@ async def test_a_refusal_is_not_final_while_others_are_served(dest: Destination)
     assert result.error is None
     assert store.refused > 0
     assert (dest.path / "f").read_bytes() == BODY
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    await trio.lowlevel.checkpoint()
+    yield b""
+
+
+@attrs.define(eq=False)
+class ChangedStore(FakeStore):
+    """Changes as soon as the own connection and a helper have both asked for a further part of what was there before.
+
+    The helper is told so first, and the own connection when it has left: its answer had come already.
+    """
+
+    etag: str = '"before"'
+    own: trio.lowlevel.Task | None = None
+    asking: int = 0
+    both_ask: trio.Event = attrs.field(factory=trio.Event)
+    helper_left: trio.Event = attrs.field(factory=trio.Event)
+
+    @asynccontextmanager
+    async def fetch(
+        self, url: Secret, span: ByteRange | None = None, if_range: str | None = None
+    ) -> AsyncIterator[Answer]:
+        """Answer with a part, or with the new whole."""
+        await trio.lowlevel.checkpoint()
+        self.own = self.own or trio.lowlevel.current_task()
+        is_own = trio.lowlevel.current_task() is self.own
+        if if_range == '"before"':
+            self.asking += 1
+            if self.asking == 2:
+                self.etag = '"after"'
+                self.both_ask.set()
+            await self.both_ask.wait()
+            if is_own:
+                with trio.CancelScope(shield=True):
+                    await self.helper_left.wait()
+            try:
+                yield Answer(URL, 200, [("etag", self.etag), ("content-length", str(len(THREE_PARTS)))], _nothing())
+            finally:
+                self.helper_left.set()
+            return
+        async with FakeStore.fetch(self, url, span, if_range) as answer:
+            fields = [(name, self.etag if name == "etag" else value) for name, value in answer.headers]
+            yield Answer(answer.url, answer.status, fields, answer.chunks())
+
+
+@pytest.mark.rows("V-02", "V-08")
+@pytest.mark.parametrize("turn", range(4))  # which of the two goes first is Trio's luck
+async def test_a_change_that_two_connections_see_is_one_restart(turn: int, dest: Destination) -> None:
+    """Success, by parts again: one plain request for all would be the last resort. D2."""
+    store, how = ChangedStore(pause=PAUSE / 4), options(2)
+    how["part_bytes"] = MiB
+    source = store.source("f", THREE_PARTS, size_bytes=len(THREE_PARTS))
+    with trio.fail_after(10):
+        async with download_many([source], dest.path, fetch=store.fetch, **how) as downloads:
+            (result,) = await results_of(downloads)
+    assert (result.error, result.outcome) == (None, Outcome.OK)
+    assert (dest.path / "f").read_bytes() == THREE_PARTS
+    assert store.asking == 2
+    assert None not in [span for _, span in store.asked]

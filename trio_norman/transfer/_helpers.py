@@ -84,10 +84,10 @@ class Helpers:
     async def _work(self) -> None:
         try:
             failure = await self.help(self, self._budget)
+            self.count -= 1  # not after an error: it ends them all, and nobody is the only one left meanwhile
             if failure is not None:
                 self._rest(failure)
         finally:
-            self.count -= 1
             self.shop.connections.release()
             self._leaving.unpark_all()
 
