@@ -74,7 +74,7 @@ async def test_E_03_said_to_be_gzip_and_nothing_shows_what_it_is(row: Row, size:
 
 async def test_E_04_a_bomb(row: Row) -> None:
     """ProtocolError after a second try, as E-01: it is never unpacked, so no limit can be met. D0."""
-    attempt = await row.download("bomb=300m", SIZE, memory_mib=32)
+    attempt = await row.download("bomb=300m", SIZE)
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=2)
 
 
@@ -82,7 +82,7 @@ async def test_E_04_a_bomb_as_the_answer_of_the_api(row: Row) -> None:
     """ProtocolError: it is never unpacked. D0."""
     packed = gzip.compress(bytes(30 * MiB))
     row.emulator.misbehave(".*checkpoints", status=200, body=packed, headers={"content-encoding": "gzip"})
-    async with row.attempt({"f": None}, memory_mib=32) as attempt:
+    async with row.attempt({"f": None}) as attempt:
         async with row.service.create_rest_client() as rest:
             await anext(rest.iter_user_checkpoints())
     row.expect_error(attempt, errors.ProtocolError, disk="D0", requests=0)

