@@ -19,8 +19,8 @@ from trio_norman import ConnectionSettings, DownloadStarted, RetryPolicy, Source
 SIZE, LARGE = 200_000, 1_200_000  # nothing is kept of the smaller one
 HELD = 100_000
 BRISK: Any = {
-    "connection": ConnectionSettings(connect_seconds=0.2, head_seconds=0.2),
-    "stall": StallLimit(bytes_per_second=1024, seconds=0.2),
+    "connection": ConnectionSettings(connect_seconds=0.3, head_seconds=0.3),
+    "stall": StallLimit(bytes_per_second=1024, seconds=0.3),
 }
 WRONG = {"sha256": "ab" * 32}
 LOST = (errors.InterruptedTransferError, errors.ConnectError)
@@ -72,7 +72,7 @@ async def try_it(row: Row, fault: Fault) -> None:
     how = {**BRISK, "retry": RetryPolicy(attempts=fault.attempts, initial=0.005, longest=0.01)}
     others = [row.source("", 4000 + number, name=name) for number, name in enumerate("ghi")]
     attempt = await row.download_all([fault.source(row, fault.size), *others], max_connections=2, **how)
-    most = len(others) + fault.attempts * fault.hops
+    most = fault.attempts * (len(others) + fault.hops)
     for name in "ghi":
         row.expect(attempt, name, disk="D2", requests=most)
     if fault.kinds:
