@@ -432,6 +432,16 @@ async def test_too_much_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]
         row.expect_disk(attempt, disk="D0")
 
 
+async def test_memory_that_was_freed_before_hides_no_growth(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async with violated(tmp_path, capfd, "I5: the memory grew by") as row:
+        pieces = [b"x" * 100_000 for _ in range(400)]
+        pieces = pieces[-1:]  # behind which the allocator keeps the others' room
+        async with row.attempt({"f": b""}, memory_mib=16) as attempt:
+            pieces = [b"x" * 100_000 for _ in range(400)]
+        row.expect_disk(attempt, disk="D0")
+        assert len(pieces) == 400
+
+
 async def test_a_cancellation_is_swallowed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with violated(tmp_path, capfd, "I10: the cancellation did not get through") as row:
         async with row.attempt({"f": b""}) as attempt:

@@ -141,7 +141,7 @@ async def test_N_04_a_gib_of_json(row: Row, words: Wording) -> None:
             yield b"x" * MiB
 
     rule = row.emulator.misbehave(words.run, status=200, body=endless)
-    attempt = await call(row, ask_for_a_run, memory_mib=80)
+    attempt = await call(row, ask_for_a_run, memory_mib=48)
     error = row.expect_error(attempt, errors.LimitExceededError, disk="D0")
     assert error.limit == 16 * MiB
     assert rule.hits == 1

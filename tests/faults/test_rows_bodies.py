@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import trio
 
@@ -205,7 +207,7 @@ async def test_B_16_resets_by_chance(row: Row) -> None:
 @pytest.mark.parametrize("size", [1000, SIZE])
 async def test_B_17_garbage_without_end_behind_the_body(row: Row, size: int) -> None:
     """Success at once; the garbage is not received, the connection is dropped. D2."""
-    attempt = await row.download("overcl=1g", size, within=5, memory_mib=32)
+    attempt = await row.download("overcl=1g", size, within=5)
     row.expect(attempt, disk="D2", requests=1)
     assert attempt.result.received_bytes == size
 
@@ -230,3 +232,27 @@ async def test_B_17_garbage_without_end_behind_a_kept_connections_body(row: Row,
         row.expect_all(attempt)
         assert peer.connections == 2
     assert max(sent) < 16 * MiB  # what sockets hold, and no more
+
+
+@pytest.mark.parametrize("way", ["announced", "in chunks"])
+async def test_P_09_a_body_that_is_larger_than_the_memory_for_it(row: Row, way: str) -> None:
+    """Success: never more than a window of it is in memory. D2."""
+    pieces, piece = 100, bytes(MiB)
+
+    async def behave(stream: trio.SocketStream, number: int) -> None:
+        if await receive_head(stream):
+            is_chunked = way == "in chunks"
+            framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {pieces * MiB}"
+            await stream.send_all(f"HTTP/1.1 200 OK\r\n{framing}\r\n\r\n".encode())
+            for _ in range(pieces):
+                await stream.send_all(b"%x\r\n%b\r\n" % (MiB, piece) if is_chunked else piece)
+            await stream.send_all(b"0\r\n\r\n" * is_chunked)
+            await until_left(stream)
+
+    expected = row.tree.parent / "expected"
+    expected.touch()
+    os.truncate(expected, pieces * MiB)
+    row.exempt.add(row.dest / "f")  # which is too large to be searched for secrets
+    async with open_peer(behave) as peer:
+        attempt = await row.download_url(f"{peer.root}/f", content=expected, verify=False)
+    row.expect(attempt, disk="D2", requests=1)

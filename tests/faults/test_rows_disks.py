@@ -125,7 +125,7 @@ async def test_F_02_syncing_in_the_middle_fails(row: Row, monkeypatch: pytest.Mo
     """LocalFileError; what was noted before is not trusted either. D0."""
     with monkeypatch.context() as patch:
         patch.setattr(os, "fdatasync", failing(os.fdatasync, errno.EIO, only=is_partial))
-        attempt = await row.download(size=80 * MiB, memory_mib=200)
+        attempt = await row.download(size=80 * MiB, memory_mib=40)
         row.expect_error(attempt, errors.LocalFileError, disk="D0", requests=1)
         assert attempt.result.received_bytes < 80 * MiB
 

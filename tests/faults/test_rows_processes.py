@@ -149,7 +149,8 @@ async def kill_and_kill(row: Row, rounds: int, size: int, longest: float) -> Non
     row.emulator.url_lifetime = 3600
     listing, killing = list_of(row, *objects), Killing(row, rounds, signal.SIGKILL, longest)
     contents = {name: trees.bytes_of(content) for name, content in contents_of(row, *objects).items() if content}
-    async with row.attempt(contents, within=3600, memory_mib=900) as attempt:
+    requests = 8 * len(objects) * (rounds + 1)  # attempts of each run
+    async with row.attempt(contents, within=3600, memory_mib=900, requests=requests) as attempt:
         for _ in range(rounds):
             # What one kill costs is what came since the last note, some milliseconds' worth of each connection.
             code, _, _ = await killing.one(["fetch", listing, "--to", row.dest])
@@ -427,7 +428,8 @@ async def interrupted(row: Row, rounds: int) -> None:
     objects = [("f", "rate=8m", 5 * MiB), ("g", "hdelay=0.2", 2000)]
     listing, killing = list_of(row, *objects), Killing(row, rounds, signal.SIGINT, longest=1.3)
     slowest, python_was_stopped = 0.0, 0
-    async with row.attempt(contents_of(row, *objects), within=3600, memory_mib=500) as attempt:
+    requests = 8 * len(objects) * (rounds + 1)  # attempts of each run
+    async with row.attempt(contents_of(row, *objects), within=3600, memory_mib=500, requests=requests) as attempt:
         for _ in range(rounds):
             code, said, took = await killing.one(["fetch", listing, "--to", row.dest, "--quiet"])
             intact(row, attempt)

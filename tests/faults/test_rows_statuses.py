@@ -213,7 +213,7 @@ async def test_S_07_a_gzip_bomb(row: Row, status: int) -> None:
 @pytest.mark.parametrize("status", [404, 500])
 async def test_S_07_a_body_of_a_gib(row: Row, status: int) -> None:
     """The status's own error: of the body 64 KiB are read, the rest is left with its connection. D0."""
-    attempt = await row.download(f"status={status}&sbody=1g", memory_mib=32)
+    attempt = await row.download(f"status={status}&sbody=1g")
     kind = {404: errors.NotFoundError, 500: errors.ServiceBrokenError}[status]
     row.expect_error(attempt, kind, disk="D0", requests=1 if status == 404 else 5)
     assert statuses(attempt) == [status] * (1 if status == 404 else 5)

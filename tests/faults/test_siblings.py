@@ -19,8 +19,8 @@ from trio_norman import ConnectionSettings, DownloadStarted, RetryPolicy, Source
 SIZE, LARGE = 200_000, 1_200_000  # nothing is kept of the smaller one
 HELD = 100_000
 BRISK: Any = {
-    "connection": ConnectionSettings(connect_seconds=0.2, head_seconds=0.2),
-    "stall": StallLimit(bytes_per_second=1024, seconds=0.2),
+    "connection": ConnectionSettings(connect_seconds=0.3, head_seconds=0.3),
+    "stall": StallLimit(bytes_per_second=1024, seconds=0.3),
 }
 WRONG = {"sha256": "ab" * 32}
 LOST = (errors.InterruptedTransferError, errors.ConnectError)
@@ -72,7 +72,7 @@ async def try_it(row: Row, fault: Fault) -> None:
     how = {**BRISK, "retry": RetryPolicy(attempts=fault.attempts, initial=0.005, longest=0.01)}
     others = [row.source("", 4000 + number, name=name) for number, name in enumerate("ghi")]
     attempt = await row.download_all([fault.source(row, fault.size), *others], max_connections=2, **how)
-    most = len(others) + fault.attempts * fault.hops
+    most = fault.attempts * (len(others) + fault.hops)
     for name in "ghi":
         row.expect(attempt, name, disk="D2", requests=most)
     if fault.kinds:
@@ -149,6 +149,7 @@ async def test_siblings_of_faulty_heads(row: Row, fault: Fault) -> None:
         case("zero=1000", errors.ChecksumMismatchError, id="B-13"),
         case("reset=1", errors.InterruptedTransferError, disk="D1", size=LARGE, id="B-14"),
         case("reset=1m&abs=1", errors.InterruptedTransferError, disk="D1", size=LARGE, id="B-15"),
+        case("p=0.3&reset=50k&pseed=2", attempts=8, id="B-16"),
         case("overcl=1g", id="B-17"),
         case("chunked=1&chunkext=4m", errors.ProtocolError, disk="D0 D1", is_sized=True, size=LARGE, id="B-18"),
     ],
@@ -170,6 +171,7 @@ async def test_siblings_of_faulty_bodies(row: Row, fault: Fault) -> None:
         case("", held=SIZE, id="R-07"),
         case("total=7", held=HELD, id="R-09"),
         case("multipart=1", held=HELD, id="R-10"),
+        case("noar=1&norange=1", held=HELD, id="R-11"),
         case("rangelong=4096", held=HELD, id="R-13"),
         case("force206=1", errors.ProtocolError, id="R-16"),
     ],
@@ -186,6 +188,7 @@ async def test_siblings_of_faulty_ranges(row: Row, fault: Fault) -> None:
         case("flip=0&noifrange=1", held=HELD, version=1, id="V-03"),
         case("ifrange200=1", held=HELD, id="V-04"),
         case("flip=each&trunc=1m", errors.SourceChangedError, size=LARGE, attempts=5, id="V-05"),
+        case("etag=none&lm=none&nodigest=1&trunc=1m&times=1", size=LARGE, id="V-06"),
         case("flip=0&flipc=0", held=HELD, id="V-07"),
         case("etag=rand", held=HELD, id="V-08"),
         case("", errors.ChecksumMismatchError, digests=WRONG, id="V-09"),

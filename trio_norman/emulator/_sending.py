@@ -17,7 +17,7 @@ from ._log import LoggedRequest
 from ._wire import Wire
 
 _PACES_PER_SECOND = 20  # a slowed body is sent in about so many pieces a second
-_INTERIMS_AT_ONCE = 500
+_LINES_AT_ONCE = 500  # interim answers, or trailers
 _JOINED_WITH_HEAD = 64 * 1024  # bytes; a body up to this size leaves in one segment with its head
 _BROKEN_CHUNKS = {"size": b"zz\r\n", "digits": b"0" * 20 + b"f" * 20 + b"\r\n", "crlf": b"4\r\nabcdXX"}
 
@@ -57,8 +57,6 @@ def head_of(answer: Answer, knobs: Knobs, *, closes: bool) -> bytes:
         lines.append(f"Content-Length: {answer.body.length + 1}")
     lines.append(f"Connection: {'close' if closes else 'keep-alive'}")
     lines += [f"X-Padding-{number}: {number}" for number in range(knobs.size("hdrs") or 0)]
-    if (padding := knobs.size("hdrsize")) is not None:
-        lines.append("X-Padding: " + "p" * padding)
     lines += knobs.texts("hdr")
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
 
@@ -106,10 +104,15 @@ class Sending:
         if (raw := knobs.text("raw")) is not None:
             await self.wire.send(raw.encode("latin-1"))
             await self.wire.sever(rst=False)
-        for left in range(knobs.size("interim") or 0, 0, -_INTERIMS_AT_ONCE):
-            await self.wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * min(left, _INTERIMS_AT_ONCE))
+        for left in range(knobs.size("interim") or 0, 0, -_LINES_AT_ONCE):
+            await self.wire.send(b"HTTP/1.1 103 Early Hints\r\n\r\n" * min(left, _LINES_AT_ONCE))
         self.record.status = answer.status
         self._unsent_head = head_of(answer, knobs, closes=closes)
+        if (padding := knobs.size("hdrsize")) is not None:
+            start, end, rest = self._unsent_head.partition(b"\r\n")
+            await self.wire.send(start + end + b"X-Padding: ")
+            await self._send_filler(b"p", padding)
+            self._unsent_head = end + rest
         if (drip := knobs.number("hdrip")) is not None:
             await self._drip_head(drip)
         if with_body and answer.status not in (204, 304):
@@ -162,9 +165,12 @@ class Sending:
 
     async def _send_piece(self, piece: memoryview) -> None:
         if self.answer.framing == "chunked":
-            extension = b"".rjust(self.knobs.size("chunkext") or 0, b"e")
-            size = b"%x%s\r\n" % (len(piece), b";x=" + extension if extension else b"")
-            await self.wire.send(b"".join((self._unsent_head, size, piece, b"\r\n")))
+            start = self._unsent_head + b"%x" % len(piece)
+            if extension := self.knobs.size("chunkext"):
+                await self.wire.send(start + b";x=")
+                await self._send_filler(b"e", extension)
+                start = b""
+            await self.wire.send(b"".join((start, b"\r\n", piece, b"\r\n")))
         elif self._unsent_head and len(piece) <= _JOINED_WITH_HEAD:
             await self.wire.send(b"".join((self._unsent_head, piece)))
         else:
@@ -174,13 +180,20 @@ class Sending:
 
     async def _send_end(self) -> None:
         if self.answer.framing == "chunked":
-            trailers = b"".join(b"X-Trailer-%d: x\r\n" % each for each in range(self.knobs.size("trailers") or 0))
             await self._send_head()
-            await self.wire.send(b"0\r\n" + trailers + b"\r\n")
+            await self.wire.send(b"0\r\n")
+            trailers = range(self.knobs.size("trailers") or 0)
+            for first in trailers[::_LINES_AT_ONCE]:
+                some = trailers[first : first + _LINES_AT_ONCE]
+                await self.wire.send(b"".join(b"X-Trailer-%d: x\r\n" % each for each in some))
+            await self.wire.send(b"\r\n")
         if (extra := self.knobs.size("overcl")) is not None:
-            for block in zeros_body(extra, filler=b"+").blocks():
-                await self._send_head()
-                await self.wire.send(block)
+            await self._send_head()
+            await self._send_filler(b"+", extra)
+
+    async def _send_filler(self, filler: bytes, length: int) -> None:
+        for block in zeros_body(length, filler=filler).blocks():
+            await self.wire.send(block)
 
     async def _send_head(self) -> None:
         if self._unsent_head:
