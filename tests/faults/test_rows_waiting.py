@@ -17,7 +17,7 @@ from tests.norman.norman_opening import answer, echo
 from tests.wallclock import WallClock
 from trio_norman import Norman, errors
 from trio_norman.emulator import TaskLostError, WorkerError
-from trio_norman.launch import LaunchClient
+from trio_norman.launch import CallbackReceiver, LaunchClient
 
 DAY = 86_400.0
 JOB = "/v1/batch-jobs/bat_1"
@@ -90,14 +90,17 @@ async def test_N_12_a_lost_task(row: Row) -> None:
     assert "its task is UNDEFINED" in str(error)
 
 
-async def test_N_12_a_failed_task(row: Row) -> None:
-    """EndpointTaskError with the service's message, escaped. D0."""
+@pytest.mark.parametrize("is_called_back", [False, True])
+async def test_N_12_a_failed_task(row: Row, is_called_back: bool) -> None:
+    """EndpointTaskError with the service's message, escaped; also if it comes as a callback. D0."""
     row.emulator.register_endpoint("broken", "async", raising(lambda: WorkerError("\x1b]0;title\x07 exploded\u202e")))
-    async with launch_attempt(row) as (attempt, client):
+    receiver = CallbackReceiver() if is_called_back else None
+    async with launch_attempt(row, callback_receiver=receiver) as (attempt, client):
         response = await (await (await async_endpoint(client, "broken")).predict(ask())).get(timeout=9)
         response.raise_for_status()
     error = row.expect_error(attempt, errors.EndpointTaskError, disk="D0")
     assert "exploded" in str(error)
+    assert all(bool(task.body.get("callback_auth")) == is_called_back for task in row.emulator.launch.tasks.values())
     assert not {"\x1b", "\x07", "\u202e"} & set(str(error))
 
 

@@ -271,13 +271,12 @@ def line_of(length: int, *, most: int) -> bytes:
     return b":".ljust(length, b"x") + b"\n\n" + event("x")
 
 
-@pytest.mark.parametrize("limits", [LaunchLimits(), LaunchLimits(largest_event=5000)])
+@pytest.mark.parametrize(("most", "limits"), [(8 * 2**20, LaunchLimits()), (5000, LaunchLimits(largest_event=5000))])
 @pytest.mark.parametrize("written", [lines_of, line_of])
 async def test_SEC_16_the_length_of_an_event(
-    written: Callable[..., bytes], limits: LaunchLimits, autojump_clock: MockClock
+    written: Callable[..., bytes], most: int, limits: LaunchLimits, autojump_clock: MockClock
 ) -> None:
     """n bytes of a line, or of an event's lines, are read; n + 1 are a LimitExceededError."""
-    most = limits.largest_event
     async with launch_in_memory(limits=limits) as (emulator, client):
         send_instead(emulator, *cut(written(most, most=most), 2**18))
         assert await streamed(client) == ["x"]
