@@ -22,14 +22,20 @@ _ROW = re.compile(r"[A-Z]+3?-\d\d")
 _WORTH_PARSING = re.compile(r"def test_[A-Z]+3?_\d\d_|mark\.rows\(|\bid=")
 _NAME = re.compile(r"test_([A-Z]+3?)_(\d\d)_\w")
 
+#: Why no test of a row takes the fixture `row`, which holds it to the invariants.
+UNHELD = {"T-06": "known answers of a cipher: it asks nobody, and leaves nothing"}
+#: Sections whose rows are no faults with one outcome: what they demand is looked for by tests of its own.
+_DEMANDS = {"SEC"}
+
 _INTRODUCTION = """\
 # Every fault has one outcome
 
 Made from the suite by `make faults`; what to do about a new fault stands in CONTRIBUTING.md. What the disk holds
 afterwards: **D0** the final name as before, nothing new; **D1** the same, and one partial that can be taken up;
 **D2** the file, complete and verified; **D3** the file that was there, untouched. Each row is also held to the
-invariants at the top of `tests/faults/rows.py`. Where an outcome differs from the one that was demanded of its row, the
-last line says how and why; {deviations} rows have such a line.
+invariants at the top of `tests/faults/rows.py`, but for the demands (SEC) and for pure arithmetic (T-06). Where an
+outcome differs from the one that was demanded of its row, the last line says how and why; {deviations} rows have such
+a line.
 """
 
 
@@ -58,6 +64,7 @@ class Case:
     path: str  # from tests/ on
     rows: tuple[str, ...]
     outcome: str
+    is_held: bool = False  # to the invariants, by the fixture `row`
 
 
 def read_matrix(text: str) -> tuple[dict[str, str], list[Fault]]:
@@ -83,7 +90,8 @@ def cases_in(text: str, path: Path, tests: Path) -> Iterator[Case]:
             rows += [row for mark in node.decorator_list for row in _marked(mark)]
             if rows:
                 outcome = (ast.get_docstring(node) or "").partition("\n")[0]
-                yield Case(node.name, str(path.relative_to(tests)), tuple(rows), outcome)
+                is_held = any(argument.arg == "row" for argument in node.args.args)
+                yield Case(node.name, str(path.relative_to(tests)), tuple(rows), outcome, is_held)
 
 
 def _marked(mark: ast.expr) -> Iterable[str]:
@@ -98,9 +106,10 @@ def _marked(mark: ast.expr) -> Iterable[str]:
 
 
 def problems_of(faults: Sequence[Fault], cases: Sequence[Case]) -> list[str]:
-    """Say which rows are not accounted for, or more than once, and which tests say nothing of use."""
+    """Say which rows are not accounted for, or more than once, or not held, and which tests say nothing of use."""
     known = {fault.row for fault in faults}
     tested = {row for case in cases for row in case.rows}
+    held = {row for case in cases if case.is_held for row in case.rows}
     problems = [f"{case.name}: there is no row {row}" for case in cases for row in case.rows if row not in known]
     problems += [f"{case.name}: its docstring does not say the outcome" for case in cases if not case.outcome]
     for fault in faults:
@@ -109,6 +118,10 @@ def problems_of(faults: Sequence[Fault], cases: Sequence[Case]) -> list[str]:
             problems.append(f"{fault.row} is tested: take its excuse out of matrix.toml")
         if fault.row not in tested and excuses != 1:
             problems.append(f"{fault.row} is not tested, and matrix.toml does not say why (once)")
+        if fault.row in tested - held and fault.row not in UNHELD and fault.section not in _DEMANDS:
+            problems.append(f"{fault.row}: no test of it takes the fixture `row`")
+        if fault.row in held and fault.row in UNHELD:
+            problems.append(f"{fault.row} is held to the invariants: take it out of UNHELD")
     return problems
 
 

@@ -20,7 +20,8 @@ from tests.faults.report import (
     written,
 )
 
-TESTED = Case("test_B_01_x", "faults/test_x.py", ("B-01",), "Success. D2.")
+TESTED = Case("test_B_01_x", "faults/test_x.py", ("B-01",), "Success. D2.", is_held=True)
+FREE = Case("test_B_01_y", "faults/test_x.py", ("B-01",), "Success. D2.")
 
 
 def test_every_row_is_tested_or_says_why_not() -> None:
@@ -47,12 +48,19 @@ def test_the_report_is_up_to_date() -> None:
         ([Fault("B-01", "x", pending=True)], [TESTED], "B-01 is tested: take"),
         ([Fault("B-01", "x", reason="y")], [TESTED], "B-01 is tested: take"),
         ([], [TESTED], "there is no row B-01"),
-        ([Fault("B-01", "x")], [Case("test_B_01_x", "p", ("B-01",), "")], "does not say the outcome"),
+        ([Fault("B-01", "x")], [FREE], "B-01: no test of it takes the fixture `row`"),
+        ([Fault("T-06", "x")], [Case("test_T_06_x", "p", ("T-06",), "y", is_held=True)], "take it out of UNHELD"),
+        ([Fault("B-01", "x")], [Case("test_B_01_x", "p", ("B-01",), "", is_held=True)], "does not say the outcome"),
     ],
 )
 def test_what_is_not_accounted_for_is_named(faults: list[Fault], cases: list[Case], says: str) -> None:
     (problem,) = problems_of(faults, cases)
     assert says in problem
+
+
+def test_one_test_of_several_is_enough_and_demands_need_none() -> None:
+    demand = Case("test_SEC_01_x", "p", ("SEC-01",), "y")
+    assert problems_of([Fault("B-01", "x"), Fault("SEC-01", "x")], [FREE, TESTED, demand]) == []
 
 
 def test_rows_come_from_names_and_marks_anywhere_in_a_module() -> None:
@@ -71,7 +79,7 @@ def test_other(): ...
 '''
     path = Path("tests/x/test_y.py")
     assert list(cases_in(text, path, Path("tests"))) == [
-        Case("test_E3_01_words", "x/test_y.py", ("E3-01", "B-02", "SEC-16"), "Success. D2."),
+        Case("test_E3_01_words", "x/test_y.py", ("E3-01", "B-02", "SEC-16"), "Success. D2.", is_held=True),
         Case("test_words", "x/test_y.py", ("K-01", "B-03"), ""),
     ]
 

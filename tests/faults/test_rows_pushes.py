@@ -300,6 +300,7 @@ async def test_U_05_a_stream_that_ends_early_is_no_success(row: Row) -> None:
         {"host": "a b"},
         {"host": "u@h"},
         {"host": "a/../b"},
+        {"host": "[::ffff:169.254.169.254]"},
         {"port": 0},
         {"port": 70000},
         {"port": -1},
@@ -415,7 +416,7 @@ class CountingTransport(httpx.AsyncBaseTransport):
         return await self.inner.connect_tcp(host, port)
 
 
-@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1"])
+@pytest.mark.parametrize("host", ["169.254.169.254", "10.0.0.1", "::ffff:10.0.0.1", "2852039166", "0xa9fea9fe", "10.1"])
 async def test_T_05_a_transport_of_the_users_own_is_not_sent_there(host: str, autojump_clock: MockClock) -> None:
     """`AddressError` before the transport is asked: addresses that stand in a pairing are judged for it, too."""
     async with open_memory_emulator() as (emulator, transport):

@@ -195,15 +195,17 @@ async def test_E3_11_events_that_cannot_be_read(row: Row, data: bytes, kind: typ
 
     send_instead(row.emulator, body=endless)
     async with launch_attempt(row) as (attempt, client):
-        async with (await streaming_endpoint(client)).predict(ask()) as stream:
-            assert (await anext(stream)).value == 1
-            try:
-                await anext(stream)
-            except errors.TrioNormanError as error:
-                caught = error
-            assert [response async for response in stream] == []
-        await dropped(row)
-        raise caught
+        try:
+            async with (await streaming_endpoint(client)).predict(ask()) as stream:
+                assert (await anext(stream)).value == 1
+                try:
+                    await anext(stream)
+                except errors.TrioNormanError:
+                    assert [response async for response in stream] == []
+                    raise
+        except errors.TrioNormanError:
+            await dropped(row)
+            raise
     row.expect_error(attempt, kind, disk="D0")
 
 

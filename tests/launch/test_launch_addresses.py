@@ -22,6 +22,11 @@ FORBIDDEN = [
     ("https://[fe80::1]/x?signature=canary", "link-local"),
     ("https://10.0.0.1/x?signature=canary", "private"),
     ("https://192.168.1.1:8443/x?signature=canary", "private"),
+    ("https://100.64.0.1/x?signature=canary", "shared"),
+    ("https://224.0.0.1/x?signature=canary", "multicast"),
+    ("https://0.0.0.0/x?signature=canary", "unspecified"),
+    ("https://[::]/x?signature=canary", "unspecified"),
+    ("https://[::ffff:169.254.169.254]/x?signature=canary", "link-local"),
 ]
 
 
@@ -44,6 +49,7 @@ async def test_SEC_05_a_result_url_that_leads_to_our_network(
             await response.fetch_result()
         with pytest.raises(AddressError, match=f"is a {kind} address"):
             await response.save_result(tmp_path, "result")
+        assert type(caught.value) is AddressError
         assert "canary" not in str(caught.value)
         assert len(emulator.requests) == sent
 
@@ -56,6 +62,7 @@ async def test_SEC_05_an_upload_that_leads_to_our_network(url: str, kind: str, a
         emulator.misbehave(UPLOADS, status=200, body=place)
         with pytest.raises(AddressError, match=f"is a {kind} address") as caught:
             await client.batch_jobs.create("bun_x", labels={"team": "t", "product": "p"}, inputs=[1])
+        assert type(caught.value) is AddressError
         assert "canary" not in str(caught.value)
         assert [each.method for each in emulator.requests] == ["POST"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -167,28 +166,7 @@ async def test_a_slow_model_is_awaited_up_to_the_limit(autojump_clock: MockClock
 # ---- results that are stored
 
 
-async def test_N_15_a_pickled_result(autojump_clock: MockClock) -> None:
-    """Success: bytes are handed over as bytes, and the object only by the name of the risk."""
-    async with open_emulator(runs=0) as emulator:
-        emulator.register_endpoint("art", "sync", lambda args: {"sum": args}, artifact=True)
-        async with LaunchClient(emulator.api_key, emulator.launch_base_url) as client:
-            response = await (await sync_endpoint(client, "art")).predict(ask(3, return_pickled=True))
-            assert response.result is None
-            assert response.result_url is not None
-            assert pickle.dumps({"sum": 3}) == await response.fetch_result()
-            assert await response.fetch_result(unsafe_unpickle=True) == {"sum": 3}
-            fetched = [each for each in emulator.requests if each.server == "storage"]
-            assert fetched
-            assert not any("authorization" in each.headers for each in fetched)
-
-
-async def test_N_15_a_result_url_that_must_not_be_contacted() -> None:
-    """ConfigurationError for s3, AddressError for another machine: before anything is sent."""
-    for url, words in (("s3://bucket/key.pkl", "'s3' cannot be fetched"), ("file:///etc/passwd", "'file'")):
-        with pytest.raises(ConfigurationError, match=words):
-            await EndpointResponse(None, "SUCCESS", url).fetch_result()
-    with pytest.raises(Exception, match="plain http outside this machine"):
-        await EndpointResponse(None, "SUCCESS", "http://example.org/x.pkl?signature=canary").fetch_result()
+async def test_an_answer_without_a_stored_result_has_none_to_fetch() -> None:
     with pytest.raises(ConfigurationError, match="no result_url"):
         await EndpointResponse(None, "SUCCESS", None, 5).fetch_result()
 

@@ -13,13 +13,12 @@ from trio.testing import MockClock
 
 from tests.launch.launch_opening import ASYNC, ask, async_endpoint, open_in_memory, polls
 from trio_norman import RetryPolicy
-from trio_norman.emulator import ContainerError, Emulator, TaskLostError, WorkerError
+from trio_norman.emulator import ContainerError, Emulator, WorkerError
 from trio_norman.errors import (
     AuthenticationError,
     EndpointTaskError,
     EndpointTimeoutError,
     MalformedResponseError,
-    NotFoundError,
     ServiceBrokenError,
     ServiceError,
     TrioNormanError,
@@ -207,60 +206,11 @@ async def test_N_12_a_task_goes_backwards(status: str, autojump_clock: MockClock
         assert (await future.get(timeout=60)).value == "late"
 
 
-async def test_N_12_a_lost_task(autojump_clock: MockClock) -> None:
-    """EndpointTimeoutError that names the status."""
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("lossy", "async", fails(TaskLostError))
-        future = await (await async_endpoint(client, "lossy")).predict(ask())
-        with pytest.raises(EndpointTimeoutError, match="its task is UNDEFINED"):
-            await future.get(timeout=30)
-
-
-async def test_N_12_a_failed_task(autojump_clock: MockClock) -> None:
-    """EndpointTaskError with the service's message, escaped."""
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("broken", "async", fails(lambda: WorkerError("\x1b]0;title\x07 exploded\u202e")))
-        response = await (await (await async_endpoint(client, "broken")).predict(ask())).get(timeout=30)
-        with pytest.raises(EndpointTaskError, match="exploded") as raised:
-            response.raise_for_status()
-        assert not {"\x1b", "\x07", "\u202e"} & set(str(raised.value))
-
-
-async def test_N_12_unknown_after_it_was_made(autojump_clock: MockClock) -> None:
-    """NotFoundError with the service's message, and the future can be asked again."""
-    async with open_in_memory() as (emulator, client):
-        future = await (await async_endpoint(client)).predict(ask("there"))
-        gone = '{"detail":"The specified task could not be found."}'
-        emulator.misbehave(f"{ASYNC}/", method="GET", status=404, body=gone, times=1)
-        with pytest.raises(NotFoundError, match="could not be found") as raised:
-            await future.get(timeout=30)
-        assert future.async_task_id not in str(raised.value)
-        assert (await future.get(timeout=30)).value == "there"
-
-
 async def test_N_12_an_id_that_nobody_knows(autojump_clock: MockClock) -> None:
     """EndpointTimeoutError: the service calls it pending."""
     async with open_in_memory() as (_, client):
         with pytest.raises(EndpointTimeoutError, match="its task is PENDING"):
             await client.future("any", "4d1f5a1c-unknown").get(timeout=30)
-
-
-@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
-async def test_N_13_the_wall_clock_steps_while_waiting(jump: float, autojump_clock: MockClock) -> None:
-    """Success, as if nothing had happened: waits follow a clock that never steps."""
-    async with open_in_memory() as (emulator, client):
-        emulator.register_endpoint("slow", "async", lambda args: args, delay=20)
-        future = await (await async_endpoint(client, "slow")).predict(ask(1))
-        began = trio.current_time()
-
-        async def step() -> None:
-            await trio.sleep(5)
-            emulator.clock.jump(jump)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(step)
-            assert (await future.get(timeout=30)).value == 1
-        assert trio.current_time() - began < 23
 
 
 async def test_transient_errors_lose_no_future(autojump_clock: MockClock) -> None:

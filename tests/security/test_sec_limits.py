@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import trio
 from trio.testing import MockClock
 
 from tests.destinations import QUICK, results_of
+from tests.launch.launch_opening import cut, event, send_instead, streamed
+from tests.launch.launch_opening import open_in_memory as launch_in_memory
 from tests.rest.rest_opening import open_in_memory
 from trio_norman import (
     ConnectionSettings,
@@ -23,7 +25,9 @@ from trio_norman import (
     TrainingRun,
     download_many,
 )
+from trio_norman._sansio.addresses import AllowedHosts, Vicinity
 from trio_norman._wire._fetching import open_fetcher
+from trio_norman._wire._uploading import put_bytes
 from trio_norman.emulator import Emulator, open_emulator
 from trio_norman.errors import (
     ChecksumMismatchError,
@@ -38,6 +42,7 @@ from trio_norman.errors import (
     TrioNormanError,
     UndecodableResponseError,
 )
+from trio_norman.launch import LaunchLimits
 from trio_norman.transfer import DownloadOptions
 
 
@@ -56,7 +61,7 @@ async def asked(url: str, limits: Limits | None = None) -> int:
 
 
 def test_SEC_16_the_limits_are_these() -> None:
-    """64 KiB heads, 256 fields, 16 interim answers, 16 MiB and 64 levels of JSON, and the others."""
+    """64 KiB heads, 256 fields, 16 interim answers, 16 MiB and 64 levels of JSON, 8 MiB events, and the others."""
     assert attrs.asdict(Limits()) == {
         "head_bytes": 64 * 1024,
         "head_fields": 256,
@@ -71,6 +76,12 @@ def test_SEC_16_the_limits_are_these() -> None:
     policy, options = RetryPolicy(), DownloadOptions()
     assert (policy.attempts, policy.seconds, policy.longest_retry_after) == (8, 600, 300)
     assert (options.largest_bytes, options.archive_entries, options.archive_ratio) == (1024**4, 16_384, 100)
+    assert attrs.asdict(LaunchLimits()) == {
+        "predict_seconds": 330,
+        "idle_seconds": 60,
+        "largest_event": 8 * 1024 * 1024,
+        "polls_at_once": 16,
+    }
 
 
 @pytest.mark.parametrize("name", [field.name for field in attrs.fields(Limits)])
@@ -187,6 +198,92 @@ async def test_SEC_16_the_explanation_of_an_error(most: int, emulator: Emulator)
             await asked(url, Limits(error_bytes=most, url_characters=10**6))
         assert isinstance(caught.value, NotFoundError)
         assert (caught.value.message == "all of it") == is_whole
+
+
+def told_in(length: int) -> bytes:
+    """Write an explanation of so many bytes; as JSON it can only be read whole."""
+    return b'{"message": "all of it"'.ljust(length - 1) + b"}"
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(error_bytes=5000)])
+async def test_SEC_16_the_explanation_of_an_error_of_the_api(limits: Limits, emulator: Emulator) -> None:
+    """n bytes are read whole, n + 1 are cut, and what follows without end is not read."""
+    connection, most = ConnectionSettings(limits=limits), limits.error_bytes
+    client = ServiceClient(emulator.api_key, emulator.base_url, api="classic", connection=connection, retry=QUICK)
+    async with client.create_rest_client() as rest:
+        for length, is_whole in ((most, True), (most + 1, False)):
+            emulator.behave()
+            emulator.misbehave("/api/api/runs", status=404, body=told_in(length))
+            with pytest.raises(NotFoundError) as caught:
+                await rest.list_training_runs()
+            assert (caught.value.message == "all of it") == is_whole
+        sent = Endless()
+        emulator.behave()
+        emulator.misbehave("/api/api/runs", status=404, body=sent.blocks)
+        with trio.fail_after(5), pytest.raises(NotFoundError):
+            await rest.list_training_runs()
+        assert sent.count < most + 12 * 2**20  # and the buffers in between
+
+
+@attrs.define(eq=False)
+class Endless:
+    """A body without end, and how much of it was asked for."""
+
+    count: int = 0
+
+    def blocks(self) -> Iterator[bytes]:
+        while True:
+            self.count += 65536
+            yield b"x" * 65536
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(error_bytes=5000)])
+async def test_SEC_16_the_explanation_of_an_error_of_an_upload(limits: Limits, emulator: Emulator) -> None:
+    """n bytes are read whole, n + 1 are cut, and what follows without end is not read."""
+    settings, most = ConnectionSettings(limits=limits), limits.error_bytes
+    home = Vicinity.of(emulator.base_url, AllowedHosts())
+    sent = Endless()
+    bodies: list[tuple[Any, bool]] = [(told_in(most), True), (told_in(most + 1), False), (sent.blocks, False)]
+    for body, is_whole in bodies:
+        emulator.behave()
+        emulator.misbehave("/api/put", status=404, body=body)
+        url = Secret(f"{emulator.base_url}/api/put?signature=s")
+        with trio.fail_after(5), pytest.raises(NotFoundError) as caught:
+            await put_bytes(settings, url, b"x", home=home, policy=QUICK)
+        assert (caught.value.message == "all of it") == is_whole
+    assert sent.count < most + 12 * 2**20  # and the buffers in between
+
+
+# ---- events
+
+
+def lines_of(length: int, *, most: int) -> bytes:
+    """Write an event that counts `length` bytes in lines that are far below that."""
+    first = event("x").strip() + b"\r\n"
+    left, step = length - len(first) + 1, most // 4
+    fillers = [b"data:".ljust(step - 1) + b"\n"] * (left // step)
+    rest = left - sum(map(len, fillers))
+    return first + b"".join(fillers) + b"data:".ljust(rest - 1) + b"\n\n"
+
+
+def line_of(length: int, *, most: int) -> bytes:
+    """Write a comment of one line, and an event."""
+    return b":".ljust(length, b"x") + b"\n\n" + event("x")
+
+
+@pytest.mark.parametrize(("most", "limits"), [(8 * 2**20, LaunchLimits()), (5000, LaunchLimits(largest_event=5000))])
+@pytest.mark.parametrize("written", [lines_of, line_of])
+async def test_SEC_16_the_length_of_an_event(
+    written: Callable[..., bytes], most: int, limits: LaunchLimits, autojump_clock: MockClock
+) -> None:
+    """n bytes of a line, or of an event's lines, are read; n + 1 are a LimitExceededError."""
+    async with launch_in_memory(limits=limits) as (emulator, client):
+        send_instead(emulator, *cut(written(most, most=most), 2**18))
+        assert await streamed(client) == ["x"]
+        emulator.behave()
+        send_instead(emulator, *cut(written(most + 1, most=most), 2**18))
+        with pytest.raises(LimitExceededError, match=f"limit of {most} bytes"):
+            await streamed(client)
 
 
 @pytest.mark.parametrize("most", [4, 3, 1])

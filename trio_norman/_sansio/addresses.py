@@ -22,6 +22,7 @@ from .limits import DEFAULT_LIMITS
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _PORT = re.compile(r"(:[0-9]*)?")
+_ODD_HOST = "the host is written in a way that not everybody reads alike"
 #: Forms of IPv4 addresses that only some parsers take for addresses: 127.1, 0x7f.1, 2130706433, 0177.0.0.1, 127.0.0.1.
 _ENDS_IN_A_NUMBER = re.compile(r"(.*\.)?(\d+|0[xX][0-9a-fA-F]*)\.?")
 
@@ -49,7 +50,7 @@ def check_address(
         raise AddressError("GET", url, "a URL with a user name or password is not contacted")
     shown = f"[{host}]" if ":" in host else host
     if not _is_plain(host) or not _PORT.fullmatch(parts.netloc.lower().removeprefix(shown)):
-        raise AddressError("GET", url, "the host is written in a way that not everybody reads alike")
+        raise AddressError("GET", url, _ODD_HOST)
     if parts.scheme == "http" and not allow_http and not is_loopback(host):
         raise AddressError("GET", url, "plain http outside this machine is refused; use https, or allow http by name")
 
@@ -173,6 +174,8 @@ class Vicinity:
 
     def refusal_of_host(self, host: str) -> str:
         """Say why `host` must not even be looked up; empty if it may be."""
+        if not _is_plain(normal_host(host)):
+            return _ODD_HOST
         if self.allowed and normal_host(host) != self.home and host not in self.allowed:
             return "the host is not among those that were allowed"
         if is_loopback(normal_host(host)):

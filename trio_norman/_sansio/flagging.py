@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import attrs
 
 FINISHED, FAILED = 3, 4
+_KNOWN = range(5)  # not begun, queued, running, finished, failed
 FIRST_WAIT, LONGEST_WAIT, GROWTH = 0.2, 5.0, 1.3  # seconds, seconds, and the factor from one wait to the next
 
 
@@ -17,6 +18,12 @@ class Flag:
     entity_id: str
     name: str
     value: int
+
+    @property
+    def shown(self) -> str:
+        """How people are told of it."""
+        strange = "" if self.value in _KNOWN else f", which is {self.value}"
+        return f"{self.name} of {self.entity_id}{strange}"
 
 
 @attrs.define
@@ -48,9 +55,12 @@ class FlagWatch:
 
     @property
     def unfinished(self) -> tuple[str, ...]:
-        """What is still waited for, for people: ``Model_Function_Run of 11``, or ``any flag of 12``."""
+        """What is still waited for, for people: ``Model_Function_Run of 11``, or ``any flag of 12``.
+
+        A value that nobody knows is told along: ``Model_Function_Run of 11, which is 7``.
+        """
         missing = [f"any flag of {entity}" for entity in self.expected if not self._seen.get(entity)]
-        return (*missing, *(f"{flag.name} of {flag.entity_id}" for flag in self._all if flag.value != FINISHED))
+        return (*missing, *(flag.shown for flag in self._all if flag.value != FINISHED))
 
     @property
     def is_done(self) -> bool:
