@@ -212,7 +212,7 @@ class Row:
         sources: Iterable[Source],
         *,
         within: float = 20.0,
-        memory_mib: float = 24.0,
+        memory_mib: float = 32.0,
         cancel_after: float = math.inf,
         connection: ConnectionSettings | None = None,
         **options: Any,
@@ -247,7 +247,7 @@ class Row:
         files: Mapping[str, Expected | None],
         *,
         within: float = 20.0,
-        memory_mib: float = 24.0,
+        memory_mib: float = 32.0,
         connections: float = math.inf,
         requests: float | None = None,
     ) -> AsyncIterator[Attempt]:

@@ -125,7 +125,8 @@ async def cancelled_after_any_time(row: Row, times: list[float]) -> None:
         await trio.sleep_until(deadline)
         sleepers.append(trio.current_time() - deadline)
 
-    async with row.attempt(files, within=30) as attempt, trio.open_nursery() as nursery:
+    # Each of the batches may hold what came of its body: they are many at a time.
+    async with row.attempt(files, within=30, memory_mib=96) as attempt, trio.open_nursery() as nursery:
         for number, seconds in enumerate(times):
             nursery.start_soon(one, number, seconds)
             nursery.start_soon(sleep_as_long, seconds)
