@@ -83,7 +83,7 @@ KINDS: list[tuple[dict[str, Any], int, str]] = [
     ({"status": 404}, 3, "NotFoundError"),
     ({"sig": "bad"}, 4, "PermissionDeniedError"),
     ({"expire": 0}, 5, "UrlExpiredError"),
-    ({"status": 503, "ra": 4000}, 5, "ServiceBrokenError"),
+    ({"status": 503, "ra": 4000}, 5, "RateLimitedError"),
     ({"sum": "bad"}, 7, "ChecksumMismatchError"),
     ({"shortcl": 100}, 7, "ChecksumMismatchError"),
 ]

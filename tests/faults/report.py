@@ -33,8 +33,8 @@ _INTRODUCTION = """\
 Made from the suite by `make faults`; what to do about a new fault stands in CONTRIBUTING.md. What the disk holds
 afterwards: **D0** the final name as before, nothing new; **D1** the same, and one partial that can be taken up;
 **D2** the file, complete and verified; **D3** the file that was there, untouched. Each row is also held to the
-invariants at the top of `tests/faults/rows.py`, but for the demands (SEC) and for pure arithmetic (T-06). Where an outcome
-differs from the one that was demanded of its row, the last line says how and why; {deviations} rows have such a line.
+invariants at the top of `tests/faults/rows.py`, but for the demands (SEC) and for pure arithmetic (T-06). Where an
+outcome differs from the one demanded of its row, the last line says how and why; {deviations} rows have such a line.
 """
 
 

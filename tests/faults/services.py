@@ -15,12 +15,12 @@ from trio_norman.launch import LaunchClient
 
 @asynccontextmanager
 async def norman_attempt(
-    row: Row, *, within: float = 20.0, memory_mib: float = 96.0, **options: Any
+    row: Row, *, within: float = 20.0, memory_mib: float = 96.0, requests: float = 24, **options: Any
 ) -> AsyncIterator[tuple[Attempt, Norman]]:
     """Attempt something with a Norman client; a file ``f`` stands for the destination, where nothing may appear."""
     key, url = row.emulator.norman_api_key, row.emulator.norman_base_url
     async with (
-        row.attempt({"f": None}, within=within, memory_mib=memory_mib) as attempt,
+        row.attempt({"f": None}, within=within, memory_mib=memory_mib, requests=requests) as attempt,
         Norman(key, url, **{"retry": QUICK, "stall": SHORT, **options}) as norman,
     ):
         yield attempt, norman
@@ -28,12 +28,12 @@ async def norman_attempt(
 
 @asynccontextmanager
 async def launch_attempt(
-    row: Row, *, within: float = 20.0, memory_mib: float = 96.0, **options: Any
+    row: Row, *, within: float = 20.0, memory_mib: float = 96.0, requests: float = 24, **options: Any
 ) -> AsyncIterator[tuple[Attempt, LaunchClient]]:
     """Attempt something with a client of the Launch service; as `norman_attempt`."""
     url = row.emulator.launch_base_url
     async with (
-        row.attempt({"f": None}, within=within, memory_mib=memory_mib) as attempt,
+        row.attempt({"f": None}, within=within, memory_mib=memory_mib, requests=requests) as attempt,
         LaunchClient(row.emulator.api_key, url, **{"retry": QUICK, **options}) as client,
     ):
         yield attempt, client

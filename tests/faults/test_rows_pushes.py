@@ -195,7 +195,7 @@ async def test_T_04_sixteen_inputs_with_faults_never_use_a_key_twice(row: Row) -
     service.register_model("join", lambda inputs: b"".join(inputs[title] for title in titles), inputs=titles)
     inputs = [{"display_title": title, "data": bytes([65 + at]) * 5000} for at, title in enumerate(titles)]
     expected = b"".join(bytes([65 + at]) * 5000 for at in range(16))
-    async with norman_attempt(row) as (attempt, norman):
+    async with norman_attempt(row, requests=100) as (attempt, norman):
         assert await answer(norman, {"model_name": "join", "inputs": inputs}) == expected
     row.expect(attempt, disk="D0")
     assert len(service.pushes) > 16

@@ -99,7 +99,7 @@ async def uploading(row: Row, way: Way, fault: Fault, *, silence: float = 5.0) -
         row.emulator.misbehave(JOBS, status=200, body='{"job_id": "f-1"}')
 
         async def upload(content: bytes | Path = CONTENT, **limits: Any) -> Attempt:
-            async with row.attempt({"f": None}, **limits) as attempt:
+            async with row.attempt({"f": None}, **{"memory_mib": 64, **limits}) as attempt:
                 async with LaunchClient(
                     row.emulator.api_key,
                     root,

@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from tests.destinations import QUICK, results_of, sources_of
 from tests.security.resolving import internet, resolving
@@ -98,6 +99,7 @@ async def test_SEC_05_the_connection_goes_to_the_address_that_was_judged(by_redi
         async with open_fetcher(PLAIN, home=ELSEWHERE) as fetcher:
             assert await fetched(fetcher, link) == 1000
             assert contacted == [*before, PUBLIC]
+            await trio.testing.wait_all_tasks_blocked(0.05)  # till the kept connections are known to be closed
             assert resolver.asked.count("rebinding.example.org") == 1
             error = await refused(fetcher, link)
         assert isinstance(error, AddressError)
