@@ -426,7 +426,7 @@ class Row:
 
     def final_problems(self) -> list[str]:
         """Say what is wrong when the row is done: secrets that show, attempts of which nothing was expected."""
-        problems = [problem for each in self.attempts if each.unjudged for problem in each.problems]
+        problems = [problem for each in self.attempts for problem in each.problems]
         unjudged = (name for each in self.attempts for name in sorted(each.unjudged)[:3])
         problems += [f"the row does not say what it expects of {name}" for name in unjudged]
         for request in islice(self.emulator.requests, _SIGNATURES):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import re
 import secrets
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,8 +17,8 @@ import attrs
 
 #: A piece of a secret that is so long is no coincidence.
 PIECE = 12
-#: In longer data only adjacent pieces are looked for: whatever is twice as long as a piece holds one of those.
-_READ_CLOSELY = 512 * 1024
+#: Where a piece can stand in data that is mostly no text: every form of a secret is printable.
+_TEXT = re.compile(rb"[ -~]{%d,}" % PIECE)
 _START_OF_A_BODY = 16 * 1024
 _OURS = str(Path(__file__).parents[2] / "trio_norman")
 _SERVERS = ("trio_norman.emulator", "hypercorn")  # the server's side knows its secrets and may tell
@@ -44,11 +45,10 @@ class Canaries:
         """Say which secrets show where; `texts` are pairs of a place and what stands there."""
         forms = [(what, name, form) for what, secret in self.known.items() for name, form in _forms(secret)]
         pieces = {piece: (what, name) for what, name, form in forms for piece in _pieces(form)}
-        blocks = {piece: (what, name) for what, name, form in forms for piece in _pieces(form, step=PIECE)}
         found = {}
         for place, text in texts:
             data = text.encode(errors="surrogateescape") if isinstance(text, str) else text
-            for what, name in _found(pieces, data) if len(data) <= _READ_CLOSELY else _found_in_long(blocks, data):
+            for what, name in _found(pieces, data):
                 found[place, what] = f"{what} ({name}) shows in {place}"
         return sorted(found.values())
 
@@ -65,16 +65,13 @@ def _forms(secret: str) -> Iterator[tuple[str, bytes]]:
         yield "in base64", base64.urlsafe_b64encode(raw[skipped : skipped + whole])
 
 
-def _pieces(data: bytes, *, step: int = 1) -> set[bytes]:
-    return {data[start : start + PIECE] for start in range(0, len(data) - PIECE + 1, step)}
+def _pieces(data: bytes) -> set[bytes]:
+    return {data[start : start + PIECE] for start in range(len(data) - PIECE + 1)}
 
 
 def _found(pieces: Mapping[bytes, tuple[str, str]], data: bytes) -> Iterable[tuple[str, str]]:
-    return [pieces[piece] for piece in _pieces(data) & pieces.keys()]
-
-
-def _found_in_long(blocks: Mapping[bytes, tuple[str, str]], data: bytes) -> Iterable[tuple[str, str]]:
-    return [where for block, where in blocks.items() if block in data]
+    shown = {piece for text in set(_TEXT.findall(data)) for piece in _pieces(text)}
+    return [pieces[piece] for piece in shown & pieces.keys()]
 
 
 class Ears(logging.Handler):
