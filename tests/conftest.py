@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,10 @@ from tests.audited.sitecustomize import deeds
 
 #: For `make soak`: what is fuzzed there takes minutes. Chosen with ``--hypothesis-profile=soak``.
 settings.register_profile("soak", max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell's job in the background, whose commands inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -250,6 +250,7 @@ class Row:
         memory_mib: float = 32.0,
         connections: float = math.inf,
         requests: float | None = None,
+        anything_below: Path | None = None,
     ) -> AsyncIterator[Attempt]:
         """Run any block against the fault, and judge it.
 
@@ -263,6 +264,7 @@ class Row:
             connections: How many connections it may have at the same time, but for those to the API.
             requests: How many requests it may make of the storage, together with connections to other places; by
                 default as many as the attempts at one part of each file.
+            anything_below: A directory that the block may make and fill as it likes.
         """
         attempt = Attempt(files, trees.picture_of(self.tree))
         self.attempts.append(attempt)
@@ -299,7 +301,7 @@ class Row:
             attempt.problems.append(f"I5: the memory grew by {attempt.grown_mib:.0f} MiB")
         if attempt.peak > connections:
             attempt.problems.append(f"I9: {attempt.peak} connections at the same time, not {connections}")
-        self._look_at_the_tree(attempt)
+        self._look_at_the_tree(attempt, anything_below)
         self._remember(attempt)
 
     async def run_cli(self, *words: str | Path, env: Mapping[str, str | None] | None = None) -> Ended:
@@ -398,11 +400,12 @@ class Row:
     def _storage_ports(self) -> set[int | None]:
         return {urlsplit(url).port for url in (self.emulator.storage_url, self.emulator.other_storage_url)}
 
-    def _look_at_the_tree(self, attempt: Attempt) -> None:
+    def _look_at_the_tree(self, attempt: Attempt, free: Path | None) -> None:
         own = {self.dest / name for name in attempt.files}
         own |= {path for name in attempt.files for path in trees.partial_of(self.dest, name)}
         after = trees.picture_of(self.tree)
-        strays = [path for path in trees.changes(attempt.before, after) if path not in own | {self.dest}]
+        changed = (path for path in trees.changes(attempt.before, after) if path not in own | {self.dest})
+        strays = [path for path in changed if free is None or not path.is_relative_to(free)]
         attempt.problems += [f"I4: {path.relative_to(self.tree)} was changed" for path in strays]
 
     def _remember(self, attempt: Attempt) -> None:

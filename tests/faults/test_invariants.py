@@ -13,6 +13,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -235,6 +236,16 @@ async def test_nothing_is_expected_of_one_file(tmp_path: Path, capfd: pytest.Cap
         row.expect(await row.download_all([row.source(name="f"), row.source(name="g")]), "f")
 
 
+async def test_something_is_wrong_in_an_attempt_of_which_nothing_is_expected(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with violated(tmp_path, capfd, "I4: home/stray was changed") as row:
+        async with row.attempt({}, anything_below=row.dest):
+            row.dest.mkdir()
+            for name in (row.dest / "f", row.tree / "home" / "stray"):
+                name.write_bytes(b"")
+
+
 async def test_the_result_of_one_file_is_missing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     async with violated(tmp_path, capfd, "there is no result of g") as row:
         attempt = await row.download_all([row.source(name="f"), row.source(name="g")])
@@ -383,7 +394,7 @@ async def test_too_many_requests_where_the_row_does_not_say_how_many(
         row.expect(attempt)
 
 
-async def contact_twice(row: Row, **limits: float) -> Attempt:
+async def contact_twice(row: Row, **limits: Any) -> Attempt:
     """Have two connections to another peer than the emulator at the same time."""
     async with open_peer(saying(b"")) as peer, row.attempt({"f": b""}, **limits) as attempt:
         for stream in [await trio.open_tcp_stream(peer.host, peer.port) for _ in range(2)]:

@@ -192,7 +192,7 @@ async def kill_the_demo(row: Row, kills: int, number: signal.Signals) -> None:
         "--port",
         str(_free_port()),
     ]
-    async with row.attempt({}, within=300, memory_mib=300) as attempt:
+    async with row.attempt({}, anything_below=row.dest, within=300, memory_mib=300) as attempt:
         for _ in range(kills):
             await killing.one([*line, "--rate", "2MiB"])
         ended = await row.run_cli(*line)
@@ -694,7 +694,7 @@ async def short_of_memory(row: Row, mib: int, size: int) -> None:
     words = [*COMMAND, "fetch", str(list_of(row, *objects)), "--to", str(row.dest), "-j", "4"]
     shell = ["/bin/sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh", *words]
     try:
-        async with row.attempt({}, within=900, memory_mib=400) as attempt:
+        async with row.attempt({}, anything_below=row.dest, within=900, memory_mib=400) as attempt:
             done = await trio.run_process(
                 shell, capture_stderr=True, capture_stdout=True, check=False, env=row.shell.environment(), cwd=row.tree
             )

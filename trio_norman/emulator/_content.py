@@ -6,6 +6,7 @@ import bisect
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -45,8 +46,9 @@ def blocks_of(content: Content, start: int, stop: int, *, at_most: int = READ_BL
         start += len(block)
 
 
+@lru_cache(maxsize=1)
 def random_pool(seed: int) -> bytes:
-    """Make the random bytes that all contents of one emulator share."""
+    """Make the random bytes that all contents of one emulator share; the next one with this seed gets the same."""
     return hashlib.shake_128(b"emulator content %d" % seed).digest(_POOL_SIZE)
 
 
