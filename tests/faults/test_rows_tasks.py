@@ -136,7 +136,8 @@ async def cancelled_after_any_time(row: Row, times: list[float]) -> None:
     print(f"\nM-02: {len(times)} times, {dict(found)}, returned {usual:.3f} s late, at most {lates[-1]:.3f} s")
     busy = sorted(sleepers)  # how late whoever does nothing at all wakes up
     assert found["D1"] > 0
-    assert usual <= 0.1 + busy[len(busy) // 2]
+    # A cancelled download takes some turns of the loop and a call to a thread, each of which is as late as a sleeper.
+    assert usual <= 0.1 + 3 * busy[len(busy) // 2]
     assert lates[-1] <= 1.0 + busy[-1]
 
 
