@@ -51,7 +51,7 @@ def _run(words: Sequence[str], typed: str) -> tuple[int, str]:
     fcntl.ioctl(leader, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 400, 0, 0))
     os.write(leader, typed.encode())
     written = bytearray()
-    while block := _read(leader):
+    while block := read_terminal(leader):
         written += block
     os.close(leader)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), written.decode("latin-1")
@@ -70,7 +70,8 @@ def _be_the_command(words: Sequence[str]) -> None:
         os._exit(code)
 
 
-def _read(leader: int) -> bytes:
+def read_terminal(leader: int) -> bytes:
+    """Read what was written to a terminal since; nothing is left when nobody writes to it any more. Blocks."""
     try:
         return os.read(leader, 65536)
     except OSError:  # the other side is closed

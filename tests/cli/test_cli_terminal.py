@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from tests.cli.commandline import Shell, names
+from tests.cli.forked import read_terminal
 from trio_norman.emulator import open_emulator
 
 # What rich itself sends: colours, erasing and moving by lines, the cursor on and off.
@@ -42,7 +43,7 @@ async def on_terminal(shell: Shell, *words: str, typed: bytes = b"", stop_after:
         async with shell.start(*words, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
             os.close(follower)
             os.write(leader, typed)
-            while block := await trio.to_thread.run_sync(_read, leader):
+            while block := await trio.to_thread.run_sync(read_terminal, leader):
                 written += block
                 if stop_after and stop_after in written:
                     process.terminate()
@@ -50,13 +51,6 @@ async def on_terminal(shell: Shell, *words: str, typed: bytes = b"", stop_after:
             return await process.wait(), bytes(written)
     finally:
         os.close(leader)
-
-
-def _read(fd: int) -> bytes:
-    try:
-        return os.read(fd, 65536)
-    except OSError:  # the other side is closed
-        return b""
 
 
 def foreign_controls(written: bytes) -> bytes:

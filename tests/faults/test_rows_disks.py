@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import stat
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -182,6 +183,15 @@ main()
 """
 
 
+async def ended(row: Row, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a program of the row's user to its end; what it says is searched for secrets."""
+    done = await trio.run_process(
+        words, capture_stdout=True, capture_stderr=True, check=False, env=row.shell.environment(), cwd=row.tree
+    )
+    row.show("what it said", done.stderr + done.stdout)
+    return done
+
+
 async def test_F_02_renaming_fails_at_the_command_line(row: Row) -> None:
     """Exit code 8, and the file is named. D0."""
     row.plant("f", b"old")
@@ -190,15 +200,7 @@ async def test_F_02_renaming_fails_at_the_command_line(row: Row) -> None:
     listing.write_text(f"{row.url(size=SMALL, name='f', signed=False)}\tf\n")
     words = ["fetch", str(listing), "--to", str(row.dest), "--force"]
     async with row.attempt({"f": row.contents["f"]}) as attempt:
-        done = await trio.run_process(
-            [sys.executable, "-W", "error", "-c", _RENAMING_FAILS, *words],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=row.shell.environment(),
-            cwd=row.tree,
-        )
-    row.show("what it said", done.stderr + done.stdout)
+        done = await ended(row, [sys.executable, "-W", "error", "-c", _RENAMING_FAILS, *words])
     assert done.returncode == 8
     assert b"f: " in done.stderr
     assert b"Traceback" not in done.stderr
@@ -424,15 +426,7 @@ async def test_F_09_writes_that_a_signal_interrupts(row: Row, tmp_path: Path) ->
     interrupted = strace(log, "-e", f"trace={calls}", "-e", f"inject={calls}:error=EINTR:when=1+2")
     files = {name: row.emulator.blob_content(size, name=name) for name, size in names.items()}
     async with row.attempt(files) as attempt:
-        done = await trio.run_process(
-            [*interrupted, *COMMAND, "fetch", str(listing), "--to", str(row.dest)],
-            capture_stdout=True,
-            capture_stderr=True,
-            check=False,
-            env=row.shell.environment(),
-            cwd=row.tree,
-        )
-    row.show("what it said", done.stderr + done.stdout)
+        await ended(row, [*interrupted, *COMMAND, "fetch", str(listing), "--to", str(row.dest)])
     row.expect_all(attempt, disk="D2", requests=2)
     injected = [call for call in calls_in(log, *calls.split(",")) if "INJECTED" in call]
     assert any(".f.part>, [" in call for call in injected)
