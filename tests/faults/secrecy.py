@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import re
 import secrets
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,8 +16,8 @@ import attrs
 
 #: A piece of a secret that is so long is no coincidence.
 PIECE = 12
-#: Where a piece can stand in data that is mostly no text: every form of a secret is printable.
-_TEXT = re.compile(rb"[ -~]{%d,}" % PIECE)
+#: Every form of a secret is printable: 1 for a byte that is, 0 for one that is not.
+_PRINTABLE = bytes(ord(" ") <= each <= ord("~") for each in range(256))
 _START_OF_A_BODY = 16 * 1024
 _OURS = str(Path(__file__).parents[2] / "trio_norman")
 _SERVERS = ("trio_norman.emulator", "hypercorn")  # the server's side knows its secrets and may tell
@@ -70,8 +69,17 @@ def _pieces(data: bytes) -> set[bytes]:
 
 
 def _found(pieces: Mapping[bytes, tuple[str, str]], data: bytes) -> Iterable[tuple[str, str]]:
-    shown = {piece for text in set(_TEXT.findall(data)) for piece in _pieces(text)}
+    shown = {piece for text in set(_texts(data)) for piece in _pieces(text)}
     return [pieces[piece] for piece in shown & pieces.keys()]
+
+
+def _texts(data: bytes) -> Iterator[bytes]:
+    """Find where a piece can stand; a regular expression takes ten times as long in data that is mostly no text."""
+    marks, stop = data.translate(_PRINTABLE), 0
+    while (start := marks.find(b"\1" * PIECE, stop)) >= 0:
+        stop = marks.find(b"\0", start)
+        stop = len(marks) if stop < 0 else stop
+        yield data[start:stop]
 
 
 class Ears(logging.Handler):
@@ -138,4 +146,10 @@ def _arguments(tb: TracebackType | None) -> list[str]:
 
 def _printed(argument: object) -> str:
     # A body is long, and an argument of every frame on its way: its start is enough, or the search takes seconds.
-    return repr(argument[:_START_OF_A_BODY] if isinstance(argument, (bytes, bytearray)) else argument)
+    if isinstance(argument, (list, tuple)):
+        return repr([_start(each) for each in argument])
+    return repr(_start(argument))
+
+
+def _start(argument: object) -> object:
+    return argument[:_START_OF_A_BODY] if isinstance(argument, (bytes, bytearray)) else argument

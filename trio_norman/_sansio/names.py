@@ -89,15 +89,17 @@ class NameSet:
     """
 
     def __init__(self) -> None:
-        self._shards = [_Table(_SMALLEST_SHARD) for _ in range(_SHARDS)]
+        self._shards: list[_Table | None] = [None] * _SHARDS  # most batches are small, and need few of them
 
     def __len__(self) -> int:
-        return sum(shard.count for shard in self._shards)
+        return sum(shard.count for shard in self._shards if shard is not None)
 
     def add(self, name: str, mark: int = 0) -> bool:
         """Take a name in; False if it, or one that some file system takes for the same, is here already."""
         value, place = _digest(name)
         shard = self._shards[place]
+        if shard is None:
+            shard = self._shards[place] = _Table(_SMALLEST_SHARD)
         if not shard.put(value, mark):
             return False
         if shard.count * 5 > len(shard.values) * 4:
@@ -107,7 +109,8 @@ class NameSet:
     def mark_of(self, name: str) -> int | None:
         """Return the mark that a name, or one that is taken for the same, was given; None if it is not here."""
         value, place = _digest(name)
-        return self._shards[place].mark_of(value)
+        shard = self._shards[place]
+        return None if shard is None else shard.mark_of(value)
 
 
 class _Table:

@@ -69,6 +69,7 @@ class Pump(ABC):
         at_most: int,
         *,
         seconds: float,
+        least: int = 0,
         tell: Callable[[int], object] = lambda written: None,
     ) -> Moved:
         """Write the next bytes of the body into a file.
@@ -81,6 +82,7 @@ class Pump(ABC):
             offset: Where in it the next byte goes.
             at_most: Number of bytes, at most `left`.
             seconds: Longest stay.
+            least: How long the file is already; nothing more is written if it is shorter by then.
             tell: Is told after each step how many bytes this visit has written so far.
 
         Raises:
@@ -90,13 +92,15 @@ class Pump(ABC):
         end = time.monotonic() + seconds
         try:
             moved = self._move_leading(fd, offset, at_most)
+            least = max(least, offset + moved) if moved else least
             while moved < at_most:
                 self._ready = self._ready or self._fill(at_most - moved)
                 if self._ready:
-                    if moved and os.fstat(fd).st_size < offset + moved:
+                    if os.fstat(fd).st_size < least:
                         break  # somebody has cut the file: another byte would hide it
                     step = self._drain(fd, offset + moved, min(self._ready, at_most - moved))
                     moved += step
+                    least = max(least, offset + moved)
                     self._ready -= step
                     self._body.remaining -= step
                     tell(moved)

@@ -144,17 +144,18 @@ class Part:
                 noted, noted_at = offset + count, now
 
         with local_errors(self.name):
-            self._check_length()
-            moved = pump.move(self._fd, offset, at_most, seconds=seconds, tell=note)
+            reached = self._check_length()
+            moved = pump.move(self._fd, offset, at_most, seconds=seconds, least=reached, tell=note)
             if offset + moved.count > noted:
                 self._take_down(ByteRange(noted, offset + moved.count))
         return moved
 
-    def _check_length(self) -> None:
+    def _check_length(self) -> int:
         reached = self._reached  # first: another lane's thread may write on while we look
         found = os.fstat(self._fd).st_size
         if found < reached:
             raise ChecksumMismatchError(self.name, _CHANGED, "size", str(reached), str(found))
+        return reached
 
     def _take_down(self, span: ByteRange) -> None:
         with self._noting:
