@@ -16,7 +16,7 @@ from ._actor import Actor, Placements
 from ._api import ClassicApi, application_of
 from ._clock import WallClock
 from ._content import Content, blocks_of, random_pool
-from ._gate import Gate
+from ._gate import Gate, Late
 from ._knobs import knob_query
 from ._launch import LaunchService
 from ._launch_api import LaunchApi
@@ -324,13 +324,14 @@ class Emulator:
     def route(self, api_prefix: str) -> None:
         """Make `app` anew, below another prefix."""
         spoken = {
-            "v1": OpenApi(self).routes(api_prefix),
-            "classic": ClassicApi(self, SocketIo(lambda: self.api_key)).routes(api_prefix),
+            "v1": OpenApi(self).routes,
+            "classic": ClassicApi(self, SocketIo(lambda: self.api_key)).routes,
         }
-        api = application_of([route for dialect in self.dialects for route in spoken[dialect]])
+        asked = [spoken[dialect] for dialect in self.dialects]
+        api = Late(lambda: application_of([route for routes in asked for route in routes(api_prefix)]))
         both = LaunchApi(self.launch).beside(api)
         self.app = Gate(both, self.clock, self.requests, lambda: self.api_key, self._rules, self.drops)
-        norman = norman_application(self.norman, self._drop)
+        norman = Late(lambda: norman_application(self.norman, self._drop))
         self.norman.app = Gate(norman, self.clock, self.requests, None, self._rules, self.drops, "norman")
 
     def _drop(self, scope: Scope) -> None:

@@ -18,6 +18,19 @@ _BODY_LIMIT = 64 << 20  # bytes of a request
 
 
 @attrs.define(eq=False)
+class Late:
+    """An ASGI application that is made when it is first asked: to route everything takes longer than a short test."""
+
+    make: Callable[[], ASGIApp]
+    _made: ASGIApp | None = attrs.field(default=None, init=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope."""
+        self._made = self._made or self.make()
+        await self._made(scope, receive, send)
+
+
+@attrs.define(eq=False)
 class Gate:
     """An ASGI application around the API."""
 

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ._gate import Late
 from ._launch import BUNDLE, LaunchService
 from ._launch_checks import missing, problem, read_object, refused_key, task_problems
 from ._launch_models import LaunchEndpoint, LaunchJob, WorkerError, shown_task
@@ -72,7 +73,7 @@ class LaunchApi:
 
     def beside(self, app: ASGIApp) -> ASGIApp:
         """Serve this API where its paths are, and another application everywhere else."""
-        launch = self.application()
+        launch = Late(self.application)
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or not is_launch_path(scope["path"]):
