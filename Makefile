@@ -28,7 +28,8 @@ test: $(VENV)/.installed    ## the whole test-suite
 	$(PYTEST)
 
 soak: $(VENV)/.installed    ## what takes too long for every change: crash loops and long fuzzing
-	$(PYTEST) -m 'soak or fuzz' --hypothesis-profile=soak
+	$(BIN)/python -m pytest -m 'soak and alone'
+	$(PYTEST) -m '(soak or fuzz) and not alone' --hypothesis-profile=soak
 
 faults: $(VENV)/.installed  ## write tests/FAULTS.md anew: every fault, its tests, its outcome
 	$(BIN)/python -m tests.faults.report

@@ -6,7 +6,6 @@ published, so their names are filled here with objects that take any field. What
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 
+from tests.emulator.environments import install
 from tests.emulator.norman_plain import model
-from tests.emulator.test_official_sdk import UNREACHABLE
 from trio_norman.emulator import Emulator, open_emulator
 
 SDK = "norman-core==0.1.0"
@@ -137,12 +136,8 @@ asyncio.run(main())
 @pytest.fixture(scope="module")
 def sdk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("norman-sdk")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--disable-pip-version-check"]
-    for what in (["--no-deps", SDK], NEEDED):
-        done = subprocess.run([*command, "--target", str(folder), *what], capture_output=True, text=True, check=False)
-        if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
-            pytest.skip(f"PyPI is not reachable: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
+    install(sys.executable, "--target", str(folder), "--no-deps", SDK)
+    install(sys.executable, "--target", str(folder), *NEEDED)
     return folder
 
 

@@ -5,15 +5,13 @@ It speaks the first version of the protocol; the one that speaks the present ver
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import trio
 
-from tests.emulator.test_official_sdk import UNREACHABLE
+from tests.emulator.environments import install, new_environment
 from trio_norman.emulator import Emulator, WorkerError, open_emulator
 
 SDK = "scale-launch==0.3.3"
@@ -41,15 +39,9 @@ print("SAID " + json.dumps(said))
 
 @pytest.fixture(scope="session")
 def launch_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("launch") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--retries", "1", "--no-compile"]
-    for packages in (["--no-deps", SDK], NEEDED):
-        done = subprocess.run([*pip, *packages], capture_output=True, text=True, check=False)
-        if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
-            pytest.skip(f"PyPI is not reachable: {done.stderr.strip()}")
-        assert done.returncode == 0, done.stderr
+    python = new_environment(tmp_path_factory.mktemp("launch") / "venv")
+    install(python, "--no-deps", SDK)
+    install(python, *NEEDED)
     return python
 
 

@@ -4,8 +4,6 @@ import hashlib
 import io
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,14 +13,13 @@ import httpx
 import pytest
 import trio
 
+from tests.emulator.environments import install, new_environment
 from trio_norman.emulator import Emulator, open_emulator
 
 CLASSIC, V1 = "pytrio==0.1.13", "pytrio==0.2.9"
 # What is for training alone is left out: it is large, and neither of them imports it for anything that is used here.
 NEEDED = ["click", "httpx", "jinja2", "msgpack", "nanoid", "numpy", "pydantic", "python-socketio[client]"]
 NEEDED += ["requests", "tomli"]
-# What pip says when the index cannot be reached; every other failure of pip is a failure of the test.
-UNREACHABLE = ("connection broken by", "Could not fetch URL", "ConnectionError", "ProxyError", "Network is unreachable")
 
 SCRIPT = """
 import json, sys
@@ -93,22 +90,13 @@ class SdkEndedError(Exception):
     """The SDK's process failed: exit status, what it wrote."""
 
 
-def run_pip(python: Path, *arguments: str) -> None:
-    command = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", "--disable-pip-version-check"]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
-    if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
-        pytest.skip(f"PyPI is not reachable: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="session")
 def sdk_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdk") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    python = folder / "bin" / "python"
-    run_pip(python, *NEEDED)
+    python = new_environment(folder)
+    install(python, *NEEDED)
     for sdk in (CLASSIC, V1):  # side by side: they share their dependencies
-        run_pip(python, "--no-deps", "--target", str(folder / sdk), sdk)
+        install(python, "--no-deps", "--target", str(folder / sdk), sdk)
     return python
 
 

@@ -17,7 +17,7 @@ from trio_norman import Outcome, Source, download_many, errors
 
 KiB = 1024
 #: How many files stand for ten thousand in `make test`, and with how many `make soak` does it.
-MANY = [pytest.param(300, id="300"), pytest.param(10_000, id="10,000", marks=pytest.mark.soak)]
+MANY = [pytest.param(300, id="300"), pytest.param(10_000, id="10,000", marks=[pytest.mark.soak, pytest.mark.alone])]
 BULK: Any = {"max_concurrency": 32, "max_connections": 16, "durable": False}
 
 

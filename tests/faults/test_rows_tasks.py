@@ -99,6 +99,7 @@ async def test_M_01_cancelled_at_any_step(row: Row) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 async def test_M_01_cancelled_at_every_step(row: Row) -> None:
     """The cancellation gets through, within a second. D0, D1, D2."""
     await cancelled_at_each_step(row, stride=1)
@@ -147,6 +148,7 @@ async def test_M_02_cancelled_after_any_time(row: Row) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 async def test_M_02_cancelled_after_many_times(row: Row) -> None:
     """Back within 0.1 s from a stalled server. D0, D1."""
     for start in range(10):
