@@ -115,7 +115,7 @@ async def test_SEC_11_a_link_under_the_final_name_or_the_partials_is_never_writt
 
     def plant() -> None:
         number = next(turn)
-        name = f"f{number // 6 % count}"
+        name = f"f{count - 1 - number // 6 % count}"  # from the last one on, whose names are still free
         kind = ("{}", ".{}.part", ".{}.part.json")[number % 3]
         wanted = home / kind.format(name)
         if number // 3 % 2:
