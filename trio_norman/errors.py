@@ -248,10 +248,10 @@ class ServiceError(TrioNormanError):
         """The service's own name for the failed request, where it gave one."""
         return self.given_request_id
 
-    def note_signed_url(self) -> None:
-        """Remember that a signed URL was refused; no key was sent, so advice about keys would be wrong."""
+    def note_no_key(self) -> None:
+        """Remember that no key was sent, as to a storage, so that advice about keys would be wrong."""
         if self.status in (401, 403, 404, 410):
-            self.__dict__["_advice"] = "the storage refused its signed URL, which may have expired: start again"
+            self.__dict__["_advice"] = "the URL itself was refused: it may have expired, or nothing is there any more"
 
     def __str__(self) -> str:
         words = [f"{self.method} {self.url} was answered with status {self.status}"]

@@ -14,6 +14,7 @@ from tests.faults.partials import etag_of, identity_of, journal_of, leave_partia
 from tests.faults.rows import Attempt, MiB, Row
 from tests.faults.trees import bytes_of, sha256_of
 from tests.nginx import open_nginx
+from trio_norman import Source, download_many
 from trio_norman._sansio.heads import Version
 
 SIZE = 3 * MiB
@@ -264,7 +265,13 @@ async def test_V_01_a_file_that_nginx_got_anew(row: Row, etag: str, age: int) ->
         served = server.root / "f"
         served.write_bytes(b"old" * MiB)
         os.utime(served, (served.stat().st_mtime - age,) * 2)
-        broken = await row.download_url(f"{server.url}/f", content=b"old" * MiB, cancel_after=0.2, bytes_per_second=MiB)
+        async with row.attempt({"f": b"old" * MiB}) as broken:
+            async with download_many(
+                [Source.from_url(f"{server.url}/f", "f")], row.dest, max_connections=1, bytes_per_second=MiB
+            ) as downloads:
+                await until(lambda: downloads.progress.received_bytes > 0)
+                broken.cancel()
+                await anext(downloads)
         row.expect_cancelled(broken, disk="D1")
         served.write_bytes(content := b"new" * MiB)
         attempt = await row.download_url(f"{server.url}/f", content=content)

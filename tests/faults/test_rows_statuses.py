@@ -117,6 +117,7 @@ async def test_S_05_a_final_refusal(row: Row, status: int) -> None:
     attempt = await row.download(f"status={status}")
     error = row.expect_error(attempt, FINAL[status], disk="D0", requests=1)
     assert (error.status, error.attempts) == (status, 1)
+    assert "key" not in str(error)  # none was sent
     assert statuses(attempt) == [status]
 
 

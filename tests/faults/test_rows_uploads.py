@@ -214,7 +214,7 @@ async def test_U_03_an_answer_before_the_body_was_read(
         assert getattr(error, "status", status) == status
         if status == 401:  # only one of the two has been sent the key
             assert ("API key was refused" in str(error)) == (way is post_file)
-            assert ("signed URL" in str(error)) == (way is put_inputs)
+            assert ("the URL itself" in str(error)) == (way is put_inputs)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def named(request: bytes) -> list[tuple[str, str]]:
 async def test_waiting_in_line_is_no_silence_of_the_service() -> None:
     async with open_emulator(runs=0) as emulator:
         emulator.misbehave(ASYNC, method="POST", delay=0.4)
-        connection = ConnectionSettings(head_seconds=1.6)
+        connection = ConnectionSettings(head_seconds=2)
         async with LaunchClient(emulator.api_key, emulator.launch_base_url, connection=connection) as client:
             endpoint = await async_endpoint(client)
             requests = [ask("x" * 70_000) for _ in range(160)]  # too long to go the plainest way, as one packet

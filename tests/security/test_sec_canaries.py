@@ -178,7 +178,8 @@ async def test_SEC_06_no_failed_call_shows_a_secret(
         for body in bodies:
             for status in (200, 302, 401):
                 emulator.behave()
-                rule = emulator.misbehave("/api/.*", status=status, body=body)
+                named = {"x-request-id": f"{KEY[:-4]} {spelt_otherwise(KEY)}"}
+                rule = emulator.misbehave("/api/.*", status=status, body=body, headers=named)
                 for call in calls:
                     try:
                         shown.append(repr(await call()))

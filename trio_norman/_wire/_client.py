@@ -292,6 +292,7 @@ class JsonClient:
             gauge.feed(body)
             raise encoding_unasked(url, gauge, method=method)
         date, request_id = headers.get("date", ""), headers.get("x-request-id")
+        request_id = request_id and without_secrets(request_id, secrets)
         if method == "DELETE" or status == 204 or sent.awaits_nothing:
             return JsonAnswer(url, _tolerated(body), request_id, date, now)
         kind = headers.get("content-type", "")
@@ -304,9 +305,9 @@ class JsonClient:
             problem = str(error)
         # Raised here and not above, where the decoder's error, which holds the whole body, would be its context.
         start = without_secrets(body[:4096].decode(errors="replace"), secrets)[:200]
-        kind, named = (without_secrets(told or "", secrets) for told in (kind, request_id))
+        kind = without_secrets(kind, secrets)
         problems = (f"{problem} @ $", f"content type {kind or 'none'}", f"it begins with {start!r}")
-        raise UndecodableResponseError(method, url, problems, named or None)
+        raise UndecodableResponseError(method, url, problems, request_id or None)
 
 
 def _may_repeat(method: str, error: TrioNormanError, sent: Sent | None) -> bool:

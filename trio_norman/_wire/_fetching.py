@@ -85,7 +85,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Fetcher:
-    """Requests for bodies: redirects by our rules, one door per origin, no cookies, no credentials.
+    """Requests for bodies: redirects by our rules, one door per origin, no cookies, no credentials of its own.
 
     With a `home`, every URL comes from that service and is judged by where it leads; without one, URLs are the user's
     own, and only where they redirect to is judged.
@@ -94,6 +94,7 @@ class Fetcher:
     _asker: Asker
     _home: Vicinity | None = None
     _gates: Gates = attrs.field(factory=Gates)
+    _is_anonymous: bool = attrs.field(default=True, kw_only=True)  # no transport below adds credentials
     buffers: Buffers = attrs.field(init=False, factory=Buffers)
     _checked: set[str] = attrs.field(init=False, factory=set)
     _judges: dict[str, Refusal] = attrs.field(init=False, factory=dict)
@@ -210,7 +211,10 @@ class Fetcher:
             except TransportError:
                 body += b""  # an error whose explanation was cut short, or garbled, is still that error
         headers, now = joined_fields(response.fields), datetime.now(UTC)
-        return error_of_status("GET", target, response.status, headers, bytes(body), now=now)
+        error = error_of_status("GET", target, response.status, headers, bytes(body), now=now)
+        if self._is_anonymous:
+            error.note_no_key()
+        return error
 
 
 class _Fetching(AbstractAsyncContextManager[Answer]):

@@ -172,5 +172,5 @@ async def _refusal_told(response: httpx.Response, settings: ConnectionSettings, 
                     break
     headers = joined_fields(lower_headers(response.headers.raw))
     error = error_of_status("PUT", target, status, headers, bytes(told), now=datetime.now(UTC))
-    error.note_signed_url()
+    error.note_no_key()
     return error

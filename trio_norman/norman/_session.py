@@ -154,7 +154,7 @@ class Session:
     def _fetcher_with(self, credential: Any) -> Fetcher:
         assert self.settings.transport is not None  # noqa: S101 (put there when the session was opened)
         transport = KeyForOneOrigin(self.settings.transport, KEY_HEADER, credential, self.root)
-        return Fetcher(Asker(transport, self.settings))
+        return Fetcher(Asker(transport, self.settings), is_anonymous=False)
 
 
 async def _entered(
