@@ -13,7 +13,7 @@ import trio
 
 from tests.faults.peers import open_peer, receive_head, saying
 from tests.faults.rows import MiB, Row
-from trio_norman import ConnectionSettings, errors
+from trio_norman import ConnectionSettings, StallLimit, errors
 
 TARGET = "https://storage.test/f"
 
@@ -92,7 +92,8 @@ async def test_C_10_a_proxy_that_works(row: Row) -> None:
 
     async with open_peer(behave) as proxy:
         async with through(row, proxy.root) as connection:
-            attempt = await row.download("", 3 * MiB, connection=connection, max_connections=2)  # one is the proxy's
+            both = {"max_connections": 2, "stall": StallLimit()}  # one connection is the proxy's
+            attempt = await row.download("", 3 * MiB, connection=connection, **both)
             row.expect(attempt, disk="D2", requests=1 + 1)
     assert len(logins) == proxy.connections == 1
     assert not any("authorization" in name for request in attempt.requests for name in request.headers)

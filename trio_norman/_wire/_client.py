@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import (
-    AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
     Awaitable,
@@ -51,6 +50,7 @@ from ._connecting import USER_AGENT, ConnectionSettings, has_proxy, new_transpor
 from ._errors import InnerFramesForgotten, errors_translated
 from ._gate import Gates
 from ._keys import Credential, KeyForOneOrigin
+from ._pieces import leave
 from ._streaming import Streamed
 
 _SOCKETS = 16
@@ -276,8 +276,7 @@ class JsonClient:
                     if len(body) > self.limits.answer_bytes:
                         raise LimitExceededError(method, url, "the answer", self.limits.answer_bytes)
         finally:
-            if isinstance(chunks, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
-                await chunks.aclose()
+            await leave(chunks)
         return bytes(body)
 
     def _understood(self, method: str, url: str, response: Response, body: bytes, sent: Sent) -> JsonAnswer:

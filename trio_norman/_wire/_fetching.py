@@ -20,7 +20,6 @@ from .._sansio.targets import plain_parts
 from ..errors import (
     ProtocolError,
     ProxyError,
-    TransportError,
     TrioNormanError,
 )
 from ._asking import Asker, Fields, Response
@@ -28,6 +27,7 @@ from ._bodies import LengthBody
 from ._connecting import USER_AGENT, ConnectionSettings, new_transport
 from ._errors import InnerFramesForgotten, errors_translated
 from ._gate import Gates
+from ._pieces import explanation, leave
 from ._pump import Buffers, Pump, pump_for
 from ._sockets import Refusal
 
@@ -79,8 +79,7 @@ class Answer:
                     return
                 yield chunk
         finally:
-            if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
-                await iterator.aclose()  # noqa: ASYNC102 (it is the body's own end, and closing a socket waits for nobody)
+            await leave(iterator)  # noqa: ASYNC102 (it waits for nothing)
 
 
 @attrs.define(eq=False)
@@ -200,18 +199,10 @@ class Fetcher:
         return following
 
     async def _service_error(self, response: Response, target: str) -> TrioNormanError:
-        body, most = bytearray(), self._limits.error_bytes
-        with trio.move_on_after(self._asker.settings.head_seconds):
-            try:
-                with errors_translated("GET", target, in_body=True):
-                    async for chunk in response.body:
-                        body += chunk[: most - len(body)]
-                        if len(body) >= most:
-                            break
-            except TransportError:
-                body += b""  # an error whose explanation was cut short, or garbled, is still that error
+        most, seconds = self._limits.error_bytes, self._asker.settings.head_seconds
+        told = await explanation(response.body, "GET", target, most=most, seconds=seconds)
         headers, now = joined_fields(response.fields), datetime.now(UTC)
-        error = error_of_status("GET", target, response.status, headers, bytes(body), now=now)
+        error = error_of_status("GET", target, response.status, headers, told, now=now)
         if self._is_anonymous:
             error.note_no_key()
         return error

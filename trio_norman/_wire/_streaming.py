@@ -11,6 +11,7 @@ import trio
 from ..errors import InterruptedTransferError, SlowTransferError
 from ._bodies import ChunkedBody
 from ._errors import errors_translated
+from ._pieces import leave
 
 
 @attrs.frozen
@@ -31,8 +32,7 @@ class Streamed:
         try:
             yield Chunks(self.method, self.url, idle_seconds, iterator)
         finally:
-            if isinstance(iterator, AsyncGenerator):  # left to the garbage collector it would be closed somewhen
-                await iterator.aclose()  # noqa: ASYNC102 (it is the body's own end, and closing a socket waits for nobody)
+            await leave(iterator)  # noqa: ASYNC102 (it waits for nothing)
 
 
 @attrs.define(eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from .._sansio.stalling import StallLimit, StallWatch
 from ..errors import HeadTimeoutError, RedirectError, ServiceError, SlowTransferError, TransportError, TrioNormanError
 from ._connecting import USER_AGENT, ConnectionSettings, has_proxy, lower_headers, new_transport, request_extensions
 from ._errors import InnerFramesForgotten, errors_translated
+from ._pieces import explanation
 from ._sockets import Refusal
 
 BLOCK_BYTES = 256 * 1024
@@ -162,15 +162,9 @@ async def _refusal_told(response: httpx.Response, settings: ConnectionSettings, 
     status = response.status_code
     if status in REDIRECT_STATUSES:
         return RedirectError("PUT", target, f"status {status}: what is uploaded follows nothing")
-    told, most = bytearray(), settings.limits.error_bytes
-    # An error whose explanation is cut short, or takes too long, is still that error.
-    with trio.move_on_after(settings.head_seconds), contextlib.suppress(TransportError):
-        with errors_translated("PUT", target, in_body=True):
-            async for chunk in cast(httpx.AsyncByteStream, response.stream):
-                told += chunk[: most - len(told)]
-                if len(told) >= most:
-                    break
+    body, most = cast(httpx.AsyncByteStream, response.stream), settings.limits.error_bytes
+    told = await explanation(body, "PUT", target, most=most, seconds=settings.head_seconds)
     headers = joined_fields(lower_headers(response.headers.raw))
-    error = error_of_status("PUT", target, status, headers, bytes(told), now=datetime.now(UTC))
+    error = error_of_status("PUT", target, status, headers, told, now=datetime.now(UTC))
     error.note_no_key()
     return error
