@@ -6,6 +6,7 @@ import base64
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -92,7 +93,7 @@ async def test_C_10_a_proxy_that_works(row: Row) -> None:
 
     async with open_peer(behave) as proxy:
         async with through(row, proxy.root) as connection:
-            both = {"max_connections": 2, "stall": StallLimit()}  # one connection is the proxy's
+            both: Any = {"max_connections": 2, "stall": StallLimit()}  # one connection is the proxy's
             attempt = await row.download("", 3 * MiB, connection=connection, **both)
             row.expect(attempt, disk="D2", requests=1 + 1)
     assert len(logins) == proxy.connections == 1
