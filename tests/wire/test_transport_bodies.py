@@ -178,7 +178,7 @@ async def test_a_silent_body_runs_into_the_read_timeout(start: bytes) -> None:
 
     async with serving(script) as peer, TrioTransport() as transport:
         with pytest.raises(httpx.ReadTimeout, match="the rest of the body did not come in time"):
-            await fetch(transport, peer.url(), extensions={"timeout": {"read": 0.005}})
+            await fetch(transport, peer.url(), extensions={"timeout": {"read": 0.1}})
         assert books(transport) == (0, 0, 0)
         await peer.all_gone()
 
