@@ -1,4 +1,4 @@
-"""A body that may be left before its end, whoever's transport it comes from."""
+"""A body that may be left before its end, whichever transport it comes from."""
 
 from __future__ import annotations
 
