@@ -276,7 +276,7 @@ class JsonClient:
                     if len(body) > self.limits.answer_bytes:
                         raise LimitExceededError(method, url, "the answer", self.limits.answer_bytes)
         finally:
-            await leave(chunks)
+            await leave(chunks)  # noqa: ASYNC102 (it waits for nothing)
         return bytes(body)
 
     def _understood(self, method: str, url: str, response: Response, body: bytes, sent: Sent) -> JsonAnswer:
