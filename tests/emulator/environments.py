@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 #: What pip says when the index cannot be reached; every other failure of pip is a failure of the test.
-_UNREACHABLE = ("connection broken", "Could not fetch URL", "ConnectionError", "ProxyError", "Network is unreachable")
+_UNREACHABLE = (
+    "connection broken by",
+    "Could not fetch URL",
+    "ConnectionError",
+    "ProxyError",
+    "Network is unreachable",
+)
 _PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 # Most of what is installed is never imported: to compile it takes longer than all the rest.
 _INSTALL = ("install", "--quiet", "--retries", "1", "--no-compile")

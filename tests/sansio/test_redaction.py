@@ -24,6 +24,7 @@ from trio_norman._sansio.redaction import (
     PIECE_LENGTH,
     REDACTED,
     SHOWN_LENGTH,
+    Redaction,
     Secret,
     printable,
     public_url,
@@ -64,7 +65,7 @@ def test_a_secret_never_shows_where_it_is_printed(text: str) -> None:
 @given(text=secrets(), protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_a_secret_reaches_no_pickle_and_no_json(text: str, protocol: int) -> None:
     """TypeError."""
-    for thing in (Secret(text), [Secret(text)], Holder("x", Secret(text))):
+    for thing in (Secret(text), [Secret(text)], Holder("x", Secret(text)), Redaction([Secret(text)])):
         with pytest.raises(TypeError) as caught:
             pickle.dumps(thing, protocol)
         assert text not in str(caught.value)

@@ -7,7 +7,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, NoReturn, final
 from urllib.parse import quote, urlsplit
 
@@ -79,19 +79,36 @@ def without_secrets(text: str, secrets: Iterable[Secret | None] = ()) -> str:
     cut, the beginning of a secret may stand at its end: that is left out, too, unless it is shorter than four
     characters, which give nothing away and may be anything.
     """
-    if not text:
-        return text
-    forms = {form for secret in secrets if secret for form in _forms(secret.reveal())}
-    spans = [*_queries_in(text), *_pieces_in(text, forms), *_cut_in(text, forms)]
-    for form in forms:
-        if len(form) < PIECE_LENGTH:
+    return Redaction(secrets).of(text) if text else text
+
+
+class Redaction:
+    """What `without_secrets` does, for many texts: how secrets are written is worked out once.
+
+    Like a `Secret`, it shows nothing of them and is not pickled.
+    """
+
+    __slots__ = ("_forms", "_pieces", "_short")
+
+    def __init__(self, secrets: Iterable[Secret | None]) -> None:
+        forms = {form for secret in secrets if secret for form in _forms(secret.reveal())}
+        self._forms, self._short = forms, [form for form in forms if len(form) < PIECE_LENGTH]
+        self._pieces = {form[at : at + PIECE_LENGTH] for form in forms for at in range(len(form) - PIECE_LENGTH + 1)}
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Redaction is not pickled: the secrets that it knows would end up readable in the pickle")
+
+    def of(self, text: str) -> str:
+        """Leave out of a text what must not be repeated."""
+        spans = [*_queries_in(text), *_pieces_in(text, self._pieces), *_cut_in(text, self._forms)]
+        for form in self._short:
             spans += [(found.start(), found.end()) for found in re.finditer(re.escape(form), text)]
-    shown, done = list[str](), 0
-    for start, stop in sorted(spans):
-        if start > done or not shown:  # else it goes on where the last one ended
-            shown += [text[done:start], REDACTED]
-        done = max(done, stop)
-    return "".join([*shown, text[done:]])
+        shown, done = list[str](), 0
+        for start, stop in sorted(spans):
+            if start > done or not shown:  # else it goes on where the last one ended
+                shown += [text[done:start], REDACTED]
+            done = max(done, stop)
+        return "".join([*shown, text[done:]])
 
 
 def _queries_in(text: str) -> Iterator[tuple[int, int]]:
@@ -101,8 +118,7 @@ def _queries_in(text: str) -> Iterator[tuple[int, int]]:
             yield start, found.end()
 
 
-def _pieces_in(text: str, forms: Iterable[str]) -> list[tuple[int, int]]:
-    pieces = {form[at : at + PIECE_LENGTH] for form in forms for at in range(len(form) - PIECE_LENGTH + 1)}
+def _pieces_in(text: str, pieces: Set[str]) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     for at in range(len(text) - PIECE_LENGTH + 1 if pieces else 0):
         if text[at : at + PIECE_LENGTH] in pieces:

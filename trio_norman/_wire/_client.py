@@ -26,7 +26,7 @@ from .._sansio.addresses import Vicinity
 from .._sansio.answers import error_of_status, joined_fields
 from .._sansio.jsontext import decode_json, may_be_json
 from .._sansio.limits import Limits
-from .._sansio.redaction import Secret, without_secrets
+from .._sansio.redaction import Redaction, Secret
 from .._sansio.redirects import REDIRECT_STATUSES
 from .._sansio.retrying import SAFE_METHODS, RetryBudget, RetryPolicy
 from .._sansio.times import http_date
@@ -119,11 +119,13 @@ class JsonClient:
     vicinity: Vicinity
     limits: Limits
     _gates: Gates = attrs.field(init=False)
+    _redaction: Redaction = attrs.field(init=False, repr=False)
     _luck: Callable[[], float] = attrs.field(default=random.random)
     _through_proxy: bool = attrs.field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         self._gates = Gates(self.policy.longest_retry_after)
+        self._redaction = Redaction((self._key,))
 
     async def call(
         self, method: str, path: str, query: Mapping[str, str | int] | None = None, sent: Sent | None = None
@@ -178,7 +180,7 @@ class JsonClient:
 
     def without_secrets(self, text: str) -> str:
         """Leave out of a text of the service's what must not be repeated: our key and the queries of signed URLs."""
-        return without_secrets(text, (self._key,))
+        return self._redaction.of(text)
 
     @asynccontextmanager
     async def open_stream(
@@ -291,7 +293,8 @@ class JsonClient:
             gauge.feed(body)
             raise encoding_unasked(url, gauge, method=method)
         date, request_id = headers.get("date", ""), headers.get("x-request-id")
-        request_id = request_id and without_secrets(request_id, secrets)
+        redaction = Redaction(secrets) if sent.secrets else self._redaction
+        request_id = request_id and redaction.of(request_id)
         if method == "DELETE" or status == 204 or sent.awaits_nothing:
             return JsonAnswer(url, _tolerated(body), request_id, date, now)
         kind = headers.get("content-type", "")
@@ -303,8 +306,7 @@ class JsonClient:
         except ValueError as error:
             problem = str(error)
         # Raised here and not above, where the decoder's error, which holds the whole body, would be its context.
-        start = without_secrets(body[:4096].decode(errors="replace"), secrets)[:200]
-        kind = without_secrets(kind, secrets)
+        start, kind = redaction.of(body[:4096].decode(errors="replace"))[:200], redaction.of(kind)
         problems = (f"{problem} @ $", f"content type {kind or 'none'}", f"it begins with {start!r}")
         raise UndecodableResponseError(method, url, problems, request_id or None)
 
